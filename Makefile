@@ -1,0 +1,44 @@
+# The menu. Everything a person needs is here; `make` alone prints it.
+
+PYTHON ?= python3
+TOOLS := $(CURDIR)/.tools
+export PATH := $(TOOLS)/bin:$(PATH)
+
+.PHONY: help demo dev test check bench bench-gateway docs fmt tools
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: ## build, start everything on loopback, and play the expenses story, asserting each step
+	cargo build --release --bin rolegate
+	target/release/rolegate demo
+
+dev: ## everything on loopback with the expenses example, until Ctrl-C
+	cargo run --bin rolegate -- dev --example expenses
+
+test: tools ## unit, database and end-to-end tests on PostgreSQL 15 or newer and 18
+	cargo build --bin rolegate
+	cargo run -q -p rolegate-testkit --bin with-clusters -- cargo nextest run --workspace
+	cargo test -q --doc --workspace
+
+check: tools ## formatting, lints, documentation, licences, spelling
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	cargo deny --offline check licenses bans sources
+	$(TOOLS)/venv/bin/typos
+
+bench: bench-gateway ## all benchmarks
+
+bench-gateway: ## calls against pgbench, a bare HTTP handler and postgraphile, in one run
+	cargo build --release --bin rolegate
+	$(PYTHON) bench/gateway.py
+
+docs: ## the book, into docs/book (needs mdbook: cargo install mdbook)
+	mdbook build docs
+
+fmt: ## format everything
+	cargo fmt --all
+
+tools: ## what tests and checks need and the machine does not have, into .tools
+	@./.ci/tools

@@ -1,0 +1,68 @@
+//! `rolegate audit`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use rolegate_roles::audit::{self, AllowList, AuditOptions};
+
+use super::connect::Target;
+use super::roles::Mode;
+use crate::logging::say;
+
+/// Looks for what is reachable that should not be. Exit code 2 if there are findings.
+#[derive(Debug, Args)]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    target: Target,
+    /// Exposed schemas.
+    #[arg(long = "expose", value_name = "SCHEMA", default_value = "api")]
+    schemas: Vec<String>,
+    /// How roles run.
+    #[arg(long, default_value = "login")]
+    mode: Mode,
+    /// File with findings that are accepted, each with a reason.
+    #[arg(long, value_name = "FILE")]
+    allow: Option<PathBuf>,
+    /// Output.
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+/// Output formats.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// JSON.
+    Json,
+    /// SARIF 2.1.0.
+    Sarif,
+}
+
+pub(crate) async fn run(command: Audit) -> anyhow::Result<ExitCode> {
+    let names = command.target.names()?;
+    let anonymous = names.role("anonymous");
+    let mut options = AuditOptions::new(names, command.schemas);
+    options.anonymous_role = Some(anonymous);
+    options.mode = match command.mode {
+        Mode::Login => audit::Mode::Login,
+        Mode::Assume => audit::Mode::Assume,
+    };
+    if let Some(path) = &command.allow {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        options.allow_list = AllowList::parse(&text).context("--allow")?;
+    }
+    let client = command.target.connect().await?;
+    let report = audit::run(&client, &options).await?;
+    match command.format {
+        Format::Text => say(report.render_text()),
+        Format::Json => say(serde_json::to_string_pretty(&report.to_json())?),
+        Format::Sarif => {
+            let sarif = report.to_sarif(env!("CARGO_PKG_VERSION"));
+            say(serde_json::to_string_pretty(&sarif)?);
+        }
+    }
+    Ok(if report.failing() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,84 @@
+//! `rolegate serve`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::config::{self, is_loopback};
+use crate::process::{Surfaces, signalled};
+
+/// Runs the gateway and the metrics listener until SIGTERM.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Surfaces to run.
+    #[arg(value_name = "SURFACE", default_values_t = [Surface::Gateway])]
+    surfaces: Vec<Surface>,
+    /// Address of the gateway; over the configuration.
+    #[arg(long, value_name = "ADDRESS")]
+    gateway: Option<SocketAddr>,
+    /// Address of metrics and health; over the configuration.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+}
+
+/// A part of the process with an address of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Surface {
+    /// Calls, login, discovery, events.
+    Gateway,
+}
+
+impl std::fmt::Display for Surface {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gateway => f.write_str("gateway"),
+        }
+    }
+}
+
+pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let loaded = config::load(named)?;
+    crate::logging::start(&loaded.config.log)?;
+    let plan = config::plan(&loaded.config)?;
+    let config = loaded.config;
+    debug_assert!(command.surfaces.contains(&Surface::Gateway));
+    let password = config
+        .login
+        .address
+        .as_deref()
+        .map(|address| password_target(address, config.login.tls))
+        .transpose()
+        .context("login.address")?;
+    if password.is_some() && plan.seal_key.is_none() {
+        anyhow::bail!("login.address needs signing.seal_key_file: a password login gives a token");
+    }
+    let surfaces = Surfaces {
+        databases: plan.databases,
+        gateway: plan.gateway,
+        issuers: config.issuers,
+        seal_key: plan.seal_key,
+        password,
+        gateway_bind: command.gateway.unwrap_or(config.gateway.bind),
+        metrics_bind: command.metrics.unwrap_or(config.metrics.bind),
+        max_connections: config.gateway.max_connections,
+        shutdown: Duration::from_secs(config.gateway.shutdown_seconds),
+    };
+    let running = surfaces.start().await?;
+    tracing::info!(gateway = %running.gateway, metrics = %running.metrics, "ready");
+    signalled().await?;
+    Ok(if running.stop().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn password_target(address: &str, tls: Option<bool>) -> anyhow::Result<(String, u16, bool)> {
+    let (host, port) = address.rsplit_once(':').context("expected HOST:PORT")?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let local = is_loopback(host);
+    if !local && tls == Some(false) {
+        anyhow::bail!("passwords are checked over TLS unless the server is on loopback");
+    }
+    Ok((host.to_owned(), port.parse().context("port")?, tls.unwrap_or(!local)))
+}

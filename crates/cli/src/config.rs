@@ -1,0 +1,10 @@
+//! The configuration file and its place in the process: one typed tree, file < environment <
+//! flags, unknown keys refused.
+
+mod build;
+mod load;
+mod tree;
+
+pub(crate) use build::{is_loopback, plan, read_seal_key};
+pub(crate) use load::{Loaded, load};
+pub(crate) use tree::{Config, Log, LogFormat};

@@ -1,0 +1,206 @@
+//! From the tree to what the surfaces are built from: addresses parsed, files read, exclusive
+//! choices made.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use rolegate_pg::pools::PoolsConfig;
+use rolegate_pg::wire::{Address, Endpoint, Login, TlsMode};
+use rolegate_server::budget::DefaultBudget;
+use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
+use secrecy::SecretString;
+
+use super::tree::{self, Config};
+
+/// What is served.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) databases: Vec<DatabaseConfig>,
+    pub(crate) gateway: GatewayConfig,
+    /// Bytes of the key that seals our signing keys.
+    pub(crate) seal_key: Option<Vec<u8>>,
+}
+
+/// Turns the configuration into a plan.
+pub(crate) fn plan(config: &Config) -> anyhow::Result<Plan> {
+    if config.databases.is_empty() {
+        anyhow::bail!(
+            "no database is configured; add [databases.NAME] with url = \"postgresql://HOST/DATABASE\""
+        );
+    }
+    let databases = config
+        .databases
+        .iter()
+        .map(|(name, section)| {
+            database(name, section).with_context(|| format!("databases.{name}"))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let seal_key = config
+        .signing
+        .seal_key_file
+        .as_deref()
+        .map(read_seal_key)
+        .transpose()
+        .context("signing.seal_key_file")?;
+    Ok(Plan { databases, gateway: gateway(config), seal_key })
+}
+
+fn gateway(config: &Config) -> GatewayConfig {
+    let section = &config.gateway;
+    GatewayConfig {
+        max_body_bytes: section.max_body_bytes,
+        max_batch: section.max_batch,
+        batch_concurrency: section.batch_concurrency,
+        dry_run: section.dry_run,
+        visible_headers: section.visible_headers.clone(),
+        allowed_origins: section.allowed_origins.clone(),
+        public_url: section.public_url.clone(),
+        idempotency_ttl: Duration::from_secs(section.idempotency_ttl_seconds),
+        idempotency_wait: Duration::from_secs(section.idempotency_wait_seconds),
+        login_token_ttl: Duration::from_secs(config.login.token_seconds),
+        max_streams: section.max_streams,
+        title: "Rolegate".to_owned(),
+    }
+}
+
+fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConfig> {
+    let endpoint = endpoint(&section.url, section.tls).context("url")?;
+    let passwords = section
+        .password_files
+        .iter()
+        .map(|(role, path)| {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("password file of {role}: {}", path.display()))?;
+            Ok((role.clone(), SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned())))
+        })
+        .collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+    let login = |part: &str| {
+        let user = format!("{}_{part}", section.role_prefix);
+        Login { password: passwords.get(&user).cloned(), user }
+    };
+    let pool = &section.pool;
+    let budget = &section.budget;
+    Ok(DatabaseConfig {
+        name: name.to_owned(),
+        schemas: section.schemas.clone(),
+        engine_schema: section.engine_schema.clone(),
+        role_prefix: section.role_prefix.clone(),
+        gateway: login("gateway"),
+        authenticator: login("authenticator"),
+        anonymous: section.anonymous.then(|| login("anonymous")),
+        mode: mode(section.mode),
+        modes: section.modes.iter().map(|(role, own)| (role.clone(), mode(*own))).collect(),
+        allowed_predefined_roles: section.allowed_predefined_roles.clone(),
+        pools: PoolsConfig {
+            endpoint: endpoint.clone(),
+            schema: section.engine_schema.clone(),
+            max_connections: pool.max_connections,
+            max_connections_per_login: pool.max_connections_per_login,
+            max_waiting: pool.max_waiting,
+            wait_timeout: Duration::from_millis(pool.wait_timeout_ms),
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(pool.idle_timeout_seconds),
+            max_lifetime: Duration::from_secs(pool.max_lifetime_seconds),
+        },
+        own_connections: 4,
+        poll_interval: Duration::from_millis(section.poll_interval_ms),
+        budget: DefaultBudget {
+            requests_per_second: budget.requests_per_second,
+            concurrency: budget.concurrency,
+            statement_timeout: Duration::from_millis(budget.statement_timeout_ms),
+            max_rows: budget.max_rows,
+            max_bytes: budget.max_bytes,
+        },
+        endpoint,
+        passwords,
+    })
+}
+
+fn mode(mode: tree::Mode) -> Mode {
+    match mode {
+        tree::Mode::Login => Mode::Login,
+        tree::Mode::Assume => Mode::Assume,
+    }
+}
+
+/// Parses a database URL. User and password are refused: they would be used by nobody.
+pub(crate) fn endpoint(url: &str, tls: Option<bool>) -> anyhow::Result<Endpoint> {
+    let config: tokio_postgres::Config = url.parse()?;
+    if config.get_user().is_some() || config.get_password().is_some() {
+        anyhow::bail!(
+            "user and password don't belong into the URL: every surface has its own login, \
+             and passwords come from password_files"
+        );
+    }
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let database = config.get_dbname().context("the URL names no database")?.to_owned();
+    let (address, local) = match config.get_hosts() {
+        [tokio_postgres::config::Host::Unix(directory)] => {
+            (Address::Unix { directory: directory.clone(), port }, true)
+        }
+        [tokio_postgres::config::Host::Tcp(host)] => {
+            (Address::Tcp { host: host.clone(), port }, is_loopback(host))
+        }
+        [] => anyhow::bail!("the URL names no host"),
+        _ => anyhow::bail!("the URL names several hosts"),
+    };
+    let tls = match tls {
+        Some(true) => TlsMode::VerifyFull,
+        Some(false) if !local => {
+            anyhow::bail!("without TLS the database must be on loopback or a Unix socket")
+        }
+        Some(false) => TlsMode::Disable,
+        None if local => TlsMode::Disable,
+        None => TlsMode::VerifyFull,
+    };
+    Ok(Endpoint { address, tls, database })
+}
+
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Reads 64 hex digits.
+pub(crate) fn read_seal_key(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = text.trim();
+    let valid = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    anyhow::ensure!(
+        valid,
+        "{} must hold 64 hex digits; make one with: openssl rand -hex 32",
+        path.display()
+    );
+    (0..32)
+        .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).context("hex"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_become_endpoints() {
+        let tcp = endpoint("postgresql://db.example:6432/app", None).expect("valid");
+        assert_eq!(tcp.address, Address::Tcp { host: "db.example".into(), port: 6432 });
+        assert_eq!(tcp.tls, TlsMode::VerifyFull);
+        let local = endpoint("postgresql://127.0.0.1/app", None).expect("valid");
+        assert_eq!(local.tls, TlsMode::Disable);
+        let socket = endpoint("postgresql://%2Frun%2Fpg:5555/app", None).expect("valid");
+        assert_eq!(socket.address, Address::Unix { directory: "/run/pg".into(), port: 5555 });
+    }
+
+    #[test]
+    fn credentials_in_a_url_and_plain_text_over_a_network_are_refused() {
+        for url in ["postgresql://me@db/app", "postgresql://me:secret@db/app"] {
+            let error = endpoint(url, None).expect_err("refused").to_string();
+            assert!(error.contains("password_files"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        assert!(endpoint("postgresql://db.example/app", Some(false)).is_err());
+        assert!(endpoint("postgresql://db.example", None).is_err());
+    }
+}

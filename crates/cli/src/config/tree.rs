@@ -1,0 +1,276 @@
+//! The configuration as people write it. Every key has a default unless it says otherwise.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use rolegate_auth::IssuerConfig;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `rolegate.toml`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Log output.
+    pub(crate) log: Log,
+    /// The gateway surface: calls, login, discovery, events.
+    pub(crate) gateway: Gateway,
+    /// The metrics and health listener.
+    pub(crate) metrics: Metrics,
+    /// Databases by the name they have in paths and in the `db_name` claim.
+    pub(crate) databases: BTreeMap<String, Database>,
+    /// Issuers of accepted JWTs, besides our own key.
+    pub(crate) issuers: Vec<IssuerConfig>,
+    /// Our own rotating keys, which sign the tokens of password logins.
+    pub(crate) signing: Signing,
+    /// Password login.
+    pub(crate) login: PasswordLogin,
+}
+
+/// Log output, on standard error.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// `json` or `text`.
+    pub(crate) format: LogFormat,
+    /// A level, or a filter such as `info,rolegate_auth=debug`.
+    pub(crate) level: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Json, level: "info".to_owned() }
+    }
+}
+
+/// The gateway surface.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Gateway {
+    /// Address to listen on.
+    pub(crate) bind: SocketAddr,
+    /// Address the outside world uses; for metadata documents.
+    pub(crate) public_url: Option<String>,
+    /// Bytes of a request body.
+    pub(crate) max_body_bytes: usize,
+    /// Elements of a batch.
+    pub(crate) max_batch: usize,
+    /// Elements of one batch that run at the same time.
+    pub(crate) batch_concurrency: usize,
+    /// Connections at the same time.
+    pub(crate) max_connections: usize,
+    /// Event streams at the same time.
+    pub(crate) max_streams: usize,
+    /// Honour `Prefer: tx=rollback`.
+    pub(crate) dry_run: bool,
+    /// Origins that browsers may call from; none by default. `*` alone allows any.
+    pub(crate) allowed_origins: Vec<String>,
+    /// Headers that functions see in `request.headers`.
+    pub(crate) visible_headers: Vec<String>,
+    /// Seconds a stored result of an idempotent call is kept.
+    pub(crate) idempotency_ttl_seconds: u64,
+    /// Seconds a repeat waits for the first call.
+    pub(crate) idempotency_wait_seconds: u64,
+    /// Seconds that running requests have to end after SIGTERM.
+    pub(crate) shutdown_seconds: u64,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        let defaults = rolegate_server::config::GatewayConfig::default();
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
+            max_body_bytes: defaults.max_body_bytes,
+            max_batch: defaults.max_batch,
+            batch_concurrency: defaults.batch_concurrency,
+            max_connections: 4096,
+            max_streams: defaults.max_streams,
+            dry_run: defaults.dry_run,
+            allowed_origins: Vec::new(),
+            visible_headers: defaults.visible_headers,
+            idempotency_ttl_seconds: defaults.idempotency_ttl.as_secs(),
+            idempotency_wait_seconds: defaults.idempotency_wait.as_secs(),
+            shutdown_seconds: 30,
+        }
+    }
+}
+
+/// The metrics and health listener.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Metrics {
+    /// Address to listen on.
+    pub(crate) bind: SocketAddr,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { bind: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+    }
+}
+
+/// One database.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    /// `postgresql://HOST:PORT/DATABASE`; a host that starts with `/` (percent-encoded) is the
+    /// directory of a Unix socket. No user and no password: each surface has its own login.
+    pub(crate) url: String,
+    /// TLS towards the database; required unless the host is a socket or loopback.
+    #[serde(default)]
+    pub(crate) tls: Option<bool>,
+    /// Exposed schemas; the first is the default of method names.
+    #[serde(default = "default_schemas")]
+    pub(crate) schemas: Vec<String>,
+    /// Schema of our own objects.
+    #[serde(default = "default_engine")]
+    pub(crate) engine_schema: String,
+    /// Prefix of our own roles.
+    #[serde(default = "default_engine")]
+    pub(crate) role_prefix: String,
+    /// How roles run: `login` or `assume`.
+    #[serde(default)]
+    pub(crate) mode: Mode,
+    /// Roles that run in the other mode.
+    #[serde(default)]
+    pub(crate) modes: BTreeMap<String, Mode>,
+    /// Accept requests without a token, as the anonymous login.
+    #[serde(default)]
+    pub(crate) anonymous: bool,
+    /// Files with the passwords of logins, where the server asks for them: role = file.
+    #[serde(default)]
+    pub(crate) password_files: BTreeMap<String, PathBuf>,
+    /// Predefined roles (`pg_*`) that a target role may be a member of.
+    #[serde(default)]
+    pub(crate) allowed_predefined_roles: Vec<String>,
+    /// Bounds of the connections for callers.
+    #[serde(default)]
+    pub(crate) pool: Pool,
+    /// Budget of roles that have none of their own (`rolegate.set_budget`).
+    #[serde(default)]
+    pub(crate) budget: Budget,
+    /// Milliseconds between two looks at the catalog; at most 500.
+    #[serde(default = "default_poll")]
+    pub(crate) poll_interval_ms: u64,
+}
+
+fn default_schemas() -> Vec<String> {
+    vec!["api".to_owned()]
+}
+
+fn default_engine() -> String {
+    "rolegate".to_owned()
+}
+
+fn default_poll() -> u64 {
+    250
+}
+
+/// How a role runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    /// Connections are logged in as the role itself.
+    #[default]
+    Login,
+    /// Connections are logged in as the authenticator and switch to the role.
+    Assume,
+}
+
+/// Bounds of the connections for callers.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Pool {
+    /// Connections of all logins together.
+    pub(crate) max_connections: usize,
+    /// Connections of one login.
+    pub(crate) max_connections_per_login: usize,
+    /// Requests of one login that may wait.
+    pub(crate) max_waiting: usize,
+    /// Milliseconds a request waits for a connection.
+    pub(crate) wait_timeout_ms: u64,
+    /// Seconds after which a connection without work is closed.
+    pub(crate) idle_timeout_seconds: u64,
+    /// Seconds after which a connection is replaced.
+    pub(crate) max_lifetime_seconds: u64,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            max_connections: 64,
+            max_connections_per_login: 16,
+            max_waiting: 2048,
+            wait_timeout_ms: 5_000,
+            idle_timeout_seconds: 60,
+            max_lifetime_seconds: 1_800,
+        }
+    }
+}
+
+/// Budget of a role.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Budget {
+    /// Requests per second; absent: unlimited.
+    pub(crate) requests_per_second: Option<u32>,
+    /// Calls at the same time, waiting ones included.
+    pub(crate) concurrency: u32,
+    /// Milliseconds a statement may run.
+    pub(crate) statement_timeout_ms: u64,
+    /// Rows of one result.
+    pub(crate) max_rows: u64,
+    /// Bytes of one result.
+    pub(crate) max_bytes: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            requests_per_second: None,
+            concurrency: 1024,
+            statement_timeout_ms: 30_000,
+            max_rows: 1_000_000,
+            max_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Our own signing keys.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Signing {
+    /// File with the 32-byte key (64 hex digits) that seals the private keys in the database.
+    /// Without it there is no password login.
+    pub(crate) seal_key_file: Option<PathBuf>,
+}
+
+/// Password login.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PasswordLogin {
+    /// Host and port where `pg_hba.conf` asks for `scram-sha-256`; absent: no password login.
+    pub(crate) address: Option<String>,
+    /// TLS towards that address; required unless it is loopback.
+    pub(crate) tls: Option<bool>,
+    /// Seconds a token of a password login is valid.
+    pub(crate) token_seconds: u64,
+}
+
+impl Default for PasswordLogin {
+    fn default() -> Self {
+        Self { address: None, tls: None, token_seconds: 8 * 3600 }
+    }
+}

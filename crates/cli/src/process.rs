@@ -1,0 +1,181 @@
+//! Surfaces in a process: start, serve, stop within a bound.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::PrometheusHandle;
+use rolegate_auth::IssuerConfig;
+use rolegate_auth::password::{LoginLimits, PasswordTarget};
+use rolegate_auth::PasswordCheck;
+use rolegate_model::{Clock, SystemClock};
+use rolegate_server::config::{DatabaseConfig, GatewayConfig};
+use rolegate_server::database::{Database, Shared};
+use rolegate_server::health::{self, Health};
+use rolegate_server::router::{self, App};
+use rolegate_server::serve::{ListenLimits, Listener};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What to run.
+#[derive(Debug)]
+pub(crate) struct Surfaces {
+    pub(crate) databases: Vec<DatabaseConfig>,
+    pub(crate) gateway: GatewayConfig,
+    pub(crate) issuers: Vec<IssuerConfig>,
+    pub(crate) seal_key: Option<Vec<u8>>,
+    /// Where passwords are checked: host, port, TLS.
+    pub(crate) password: Option<(String, u16, bool)>,
+    pub(crate) gateway_bind: SocketAddr,
+    pub(crate) metrics_bind: SocketAddr,
+    pub(crate) max_connections: usize,
+    pub(crate) shutdown: Duration,
+}
+
+/// Surfaces that are being served.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) gateway: SocketAddr,
+    pub(crate) metrics: SocketAddr,
+    pub(crate) databases: Vec<Arc<Database>>,
+    health: Arc<Health>,
+    /// Stops accepting; open requests go on.
+    stop: CancellationToken,
+    /// Stops the background work, after the last request.
+    stop_background: CancellationToken,
+    listeners: TaskTracker,
+    background: TaskTracker,
+    shutdown: Duration,
+}
+
+impl Surfaces {
+    /// Opens the databases, binds, and serves.
+    pub(crate) async fn start(self) -> anyhow::Result<Running> {
+        let recorder = rolegate_server::metrics::install().context("metrics")?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let mut databases = Vec::new();
+        for config in self.databases {
+            let password = self
+                .password
+                .as_ref()
+                .map(|(host, port, tls)| password_check(host, *port, *tls, &config, &clock))
+                .transpose()?;
+            let shared = Shared {
+                issuers: &self.issuers,
+                sealing_key: self.seal_key.as_deref(),
+                password,
+                clock: Arc::clone(&clock),
+            };
+            databases.push(Database::open(config, shared).await?);
+        }
+
+        let gateway = Listener::bind(self.gateway_bind)
+            .await
+            .with_context(|| format!("gateway.bind {}", self.gateway_bind))?;
+        let metrics = Listener::bind(self.metrics_bind)
+            .await
+            .with_context(|| format!("metrics.bind {}", self.metrics_bind))?;
+        let (gateway_address, metrics_address) = (gateway.address(), metrics.address());
+
+        let (stop, stop_background) = (CancellationToken::new(), CancellationToken::new());
+        let (listeners, background) = (TaskTracker::new(), TaskTracker::new());
+        for database in &databases {
+            database.start(&background, &stop_background);
+        }
+        background.spawn(upkeep(recorder.clone(), stop_background.clone()));
+        let health = Health::new(databases.clone(), Some(recorder));
+        let app = App::new(databases.clone(), self.gateway, stop.clone());
+        let limits = ListenLimits { max_connections: self.max_connections, ..ListenLimits::default() };
+        listeners.spawn(gateway.serve(router::gateway(app), limits, stop.clone()));
+        let limits = ListenLimits { max_connections: 64, ..ListenLimits::default() };
+        // Health goes on answering while requests drain.
+        background.spawn(metrics.serve(
+            health::router(Arc::clone(&health)),
+            limits,
+            stop_background.clone(),
+        ));
+        Ok(Running {
+            gateway: gateway_address,
+            metrics: metrics_address,
+            databases,
+            health,
+            stop,
+            stop_background,
+            listeners,
+            background,
+            shutdown: self.shutdown,
+        })
+    }
+}
+
+impl Running {
+    /// Stops: no new connections, running requests end, then everything closes. What is not done
+    /// within the bound is left behind, and the answer is false.
+    pub(crate) async fn stop(self) -> bool {
+        self.health.drain();
+        self.stop.cancel();
+        self.listeners.close();
+        let drained = tokio::time::timeout(self.shutdown, self.listeners.wait()).await.is_ok();
+        if !drained {
+            tracing::warn!("shutdown_bound_reached");
+        }
+        self.stop_background.cancel();
+        self.background.close();
+        let closed = tokio::time::timeout(Duration::from_secs(5), async {
+            for database in &self.databases {
+                database.close().await;
+            }
+            self.background.wait().await;
+        })
+        .await
+        .is_ok();
+        drained && closed
+    }
+}
+
+/// Waits for SIGTERM or SIGINT; a second one ends the process at once.
+pub(crate) async fn signalled() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(130);
+    });
+    Ok(())
+}
+
+async fn upkeep(recorder: PrometheusHandle, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(rolegate_server::metrics::UPKEEP) => recorder.run_upkeep(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn password_check(
+    host: &str,
+    port: u16,
+    tls: bool,
+    database: &DatabaseConfig,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<PasswordCheck> {
+    let tls = tls.then(rolegate_pg::wire::tls_config).transpose()?.map(Arc::new);
+    let target = PasswordTarget {
+        host: host.to_owned(),
+        port,
+        database: database.endpoint.database.clone(),
+        tls,
+    };
+    Ok(PasswordCheck::new(target, LoginLimits::default(), Arc::clone(clock)))
+}

@@ -1,0 +1,2 @@
+-- Changes with tokens, keys, budgets, channels and declarations.
+select rolegate.epoch()

@@ -1,0 +1,63 @@
+-- Three numbers that change when rights, functions or our own epoch change. Sums of row hashes
+-- need no order and no memory; `xmin` changes with every update of a catalog row.
+select
+    -- roles, memberships, their settings
+    ((
+        select coalesce(sum(pg_catalog.hashtextextended(r::text, 1)::numeric), 0)
+        from pg_catalog.pg_roles r
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashint8extended(m.xmin::text::int8, m.roleid::int8 * 131071 + m.member::int8)::numeric), 0)
+        from pg_catalog.pg_auth_members m
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashtextextended(s::text, 2)::numeric), 0)
+        from pg_catalog.pg_db_role_setting s
+    ))::text as roles,
+    -- privileges and policies of tables and columns, schema and database privileges
+    ((
+        select coalesce(sum(pg_catalog.hashtextextended(
+            c.oid::text || coalesce(c.relacl::text, '') || c.relowner::text
+                || c.relrowsecurity::text || c.relforcerowsecurity::text, 3)::numeric), 0)
+        from pg_catalog.pg_class c
+        where c.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashtextextended(
+            a.attrelid::text || a.attnum::text || a.attacl::text, 4)::numeric), 0)
+        from pg_catalog.pg_attribute a
+        where a.attacl is not null
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashint8extended(p.xmin::text::int8, p.oid::int8)::numeric), 0)
+        from pg_catalog.pg_policy p
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashtextextended(d.datname || coalesce(d.datacl::text, '') || d.datdba::text, 5)::numeric), 0)
+        from pg_catalog.pg_database d
+    ))::text as privileges,
+    -- functions of the exposed schemas, their types and comments
+    ((
+        select coalesce(sum(pg_catalog.hashint8extended(p.xmin::text::int8, p.oid::int8)::numeric), 0)
+        from pg_catalog.pg_proc p
+        join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = any ($1::text[])
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashint8extended(n.xmin::text::int8, n.oid::int8)::numeric), 0)
+        from pg_catalog.pg_namespace n
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashint8extended(t.xmin::text::int8, t.oid::int8)::numeric), 0)
+        from pg_catalog.pg_type t
+        where t.oid >= 16384
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashint8extended(e.xmin::text::int8, e.oid::int8)::numeric), 0)
+        from pg_catalog.pg_enum e
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashint8extended(d.xmin::text::int8, d.objoid::int8)::numeric), 0)
+        from pg_catalog.pg_description d
+        where d.objoid >= 16384
+    ))::text as functions

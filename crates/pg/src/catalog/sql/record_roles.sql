@@ -1,0 +1,2 @@
+-- Notes roles that are new.
+select rolegate.record_roles()

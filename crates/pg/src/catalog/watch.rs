@@ -1,0 +1,263 @@
+//! The catalog of one database, kept current by a poll.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use moka::future::Cache;
+use rolegate_model::RoleName;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::error::CatalogError;
+use super::role::RoleFacts;
+use super::snapshot::Snapshot;
+use super::{load, role_load};
+use crate::own::OwnPool;
+use crate::quote;
+
+/// What to read, and as whom others run.
+#[derive(Debug, Clone)]
+pub struct CatalogConfig {
+    /// Exposed schemas; the first is the default of method names.
+    pub schemas: Vec<String>,
+    /// Schema of our own objects.
+    pub engine_schema: String,
+    /// Prefix of our own roles.
+    pub role_prefix: String,
+    /// Login of assume mode.
+    pub authenticator: String,
+    /// Predefined roles (`pg_*`) that a target may be a member of.
+    pub allowed_predefined_roles: Vec<String>,
+    /// Time between two looks at the fingerprints.
+    pub poll_interval: Duration,
+}
+
+/// Facts about the database itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseFacts {
+    /// OID in `pg_database`.
+    pub oid: u32,
+    /// `system_identifier` of the cluster.
+    pub system_identifier: u64,
+    /// `server_version_num`.
+    pub server_version_num: i32,
+    /// `server_version`.
+    pub server_version: String,
+}
+
+/// What changed since the last look; the counters only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Change {
+    /// Roles, memberships, settings of roles.
+    pub roles: u64,
+    /// Privileges and policies.
+    pub privileges: u64,
+    /// Functions, types, comments.
+    pub functions: u64,
+    /// Our own epoch: tokens, keys, budgets, channels, declarations.
+    pub epoch: u64,
+}
+
+/// A role's executable functions, kept for as long as nothing changed.
+type Executable = Arc<HashSet<u32>>;
+
+/// The catalog of one database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Catalog(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    config: CatalogConfig,
+    pool: OwnPool,
+    database: DatabaseFacts,
+    snapshot: ArcSwap<Snapshot>,
+    /// Bounded: names come from tokens.
+    roles: Cache<RoleName, Option<Arc<RoleFacts>>>,
+    executable: Cache<u32, Executable>,
+    /// Grows before the caches are emptied: what was asked before it and stored after it is old.
+    generation: AtomicU64,
+    change: watch::Sender<Change>,
+}
+
+/// Roles whose facts are kept.
+const MOST_ROLES: u64 = 10_000;
+
+/// What a look at the fingerprints shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fingerprint {
+    roles: String,
+    privileges: String,
+    functions: String,
+    epoch: i64,
+}
+
+impl Catalog {
+    /// Reads the catalog for the first time.
+    pub async fn open(pool: OwnPool, config: CatalogConfig) -> Result<Self, CatalogError> {
+        let mut client = pool.get().await?;
+        let database = database(&client).await?;
+        let snapshot = load::snapshot(&mut client, &config.schemas, &config.engine_schema).await?;
+        drop(client);
+        Ok(Self(Arc::new(Shared {
+            config,
+            pool,
+            database,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            roles: Cache::new(MOST_ROLES),
+            executable: Cache::new(MOST_ROLES),
+            generation: AtomicU64::new(0),
+            change: watch::Sender::new(Change::default()),
+        })))
+    }
+
+    /// Facts about the database.
+    pub fn database(&self) -> &DatabaseFacts {
+        &self.0.database
+    }
+
+    /// The present functions. Never blocks; an old snapshot stays valid for who holds it.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.0.snapshot.load_full()
+    }
+
+    /// Exposed schemas.
+    pub fn schemas(&self) -> &[String] {
+        &self.0.config.schemas
+    }
+
+    /// Facts about a role; `None` if it does not exist.
+    pub async fn role(&self, name: &RoleName) -> Result<Option<Arc<RoleFacts>>, CatalogError> {
+        if let Some(known) = self.0.roles.get(name).await {
+            return Ok(known);
+        }
+        let before = self.0.generation.load(Ordering::SeqCst);
+        let client = self.0.pool.get().await?;
+        let facts = role_load::facts(&client, &self.0.config, &self.0.database, name).await?;
+        let facts = facts.map(Arc::new);
+        self.0.roles.insert(name.clone(), facts.clone()).await;
+        if self.0.generation.load(Ordering::SeqCst) != before {
+            self.0.roles.invalidate(name).await;
+        }
+        Ok(facts)
+    }
+
+    /// Functions the role may execute, by OID.
+    pub async fn executable(&self, role_oid: u32) -> Result<Executable, CatalogError> {
+        if let Some(known) = self.0.executable.get(&role_oid).await {
+            return Ok(known);
+        }
+        let before = self.0.generation.load(Ordering::SeqCst);
+        let client = self.0.pool.get().await?;
+        let found = role_load::executable(&client, &self.0.config.schemas, role_oid).await?;
+        let found = Arc::new(found);
+        self.0.executable.insert(role_oid, Arc::clone(&found)).await;
+        if self.0.generation.load(Ordering::SeqCst) != before {
+            self.0.executable.invalidate(&role_oid).await;
+        }
+        Ok(found)
+    }
+
+    /// Tells about changes, after the caches were emptied.
+    pub fn changes(&self) -> watch::Receiver<Change> {
+        self.0.change.subscribe()
+    }
+
+    /// Polls until `stop`. Errors are logged once for each run of failures and do not end it:
+    /// what is known stays known, and new roles can't be looked up while the database is away.
+    pub async fn watch(&self, stop: CancellationToken) {
+        let mut last: Option<Fingerprint> = None;
+        let mut failing = false;
+        loop {
+            match self.look(&mut last).await {
+                Ok(()) => failing = false,
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(%error, cause = ?error, "catalog_poll_failed");
+                    }
+                    failing = true;
+                    metrics::counter!("rolegate_catalog_poll_failures_total").increment(1);
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.0.config.poll_interval) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn look(&self, last: &mut Option<Fingerprint>) -> Result<(), CatalogError> {
+        let mut client = self.0.pool.get().await?;
+        let now = fingerprint(&client, &self.0.config).await?;
+        if last.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        // The first look has nothing to compare with and a snapshot that may be older.
+        let differs = |pick: fn(&Fingerprint) -> &str| {
+            last.as_ref().is_none_or(|last| pick(last) != pick(&now))
+        };
+        let roles = differs(|f| &f.roles);
+        let privileges = differs(|f| &f.privileges);
+        let functions = differs(|f| &f.functions);
+        let epoch = last.as_ref().is_none_or(|last| last.epoch != now.epoch);
+        let first = last.is_none();
+        if functions || epoch {
+            let schemas = &self.0.config.schemas;
+            let snapshot =
+                load::snapshot(&mut client, schemas, &self.0.config.engine_schema).await?;
+            self.0.snapshot.store(Arc::new(snapshot));
+        }
+        if roles {
+            // Noted as soon as they appear, so that only tokens older than their role are refused.
+            let sql = include_str!("sql/record_roles.sql")
+                .replace("rolegate.", &format!("{}.", quote::ident(&self.0.config.engine_schema)));
+            client.execute(&sql, &[]).await?;
+        }
+        self.0.generation.fetch_add(1, Ordering::SeqCst);
+        self.0.roles.invalidate_all();
+        self.0.executable.invalidate_all();
+        if !first {
+            self.0.change.send_modify(|change| {
+                change.roles += u64::from(roles);
+                change.privileges += u64::from(privileges);
+                change.functions += u64::from(functions);
+                change.epoch += u64::from(epoch);
+            });
+        }
+        *last = Some(now);
+        Ok(())
+    }
+}
+
+async fn fingerprint(
+    client: &tokio_postgres::Client,
+    config: &CatalogConfig,
+) -> Result<Fingerprint, CatalogError> {
+    let row = client
+        .query_one(include_str!("sql/fingerprint.sql"), &[&config.schemas])
+        .await?;
+    let epoch_sql = include_str!("sql/epoch.sql")
+        .replace("rolegate.", &format!("{}.", quote::ident(&config.engine_schema)));
+    let epoch = client.query_one(&epoch_sql, &[]).await?;
+    Ok(Fingerprint {
+        roles: row.try_get(0)?,
+        privileges: row.try_get(1)?,
+        functions: row.try_get(2)?,
+        epoch: epoch.try_get(0)?,
+    })
+}
+
+async fn database(client: &tokio_postgres::Client) -> Result<DatabaseFacts, CatalogError> {
+    let row = client.query_one(include_str!("sql/database.sql"), &[]).await?;
+    let identifier: &str = row.try_get(1)?;
+    Ok(DatabaseFacts {
+        oid: row.try_get(0)?,
+        system_identifier: identifier
+            .parse()
+            .map_err(|_| CatalogError::Unexpected(format!("system identifier {identifier}")))?,
+        server_version_num: row.try_get(2)?,
+        server_version: row.try_get(3)?,
+    })
+}

@@ -1,0 +1,15 @@
+#![doc = include_str!("../README.md")]
+
+pub mod catalog;
+pub mod cluster;
+pub mod listener;
+pub mod own;
+pub mod pools;
+pub mod quote;
+pub mod session;
+pub mod spool;
+pub mod sqlstate;
+pub mod statement;
+pub mod wire;
+
+pub use statement::Statement;

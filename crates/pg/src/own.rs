@@ -1,0 +1,94 @@
+//! The pool for our own work: one login, fixed statements, never a caller's code.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use secrecy::ExposeSecret;
+use tokio_postgres::NoTls;
+
+use crate::wire::{Address, Endpoint, Login};
+
+/// A pool of connections of one of our own logins.
+#[derive(Clone)]
+pub struct OwnPool(Pool);
+
+impl std::fmt::Debug for OwnPool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("OwnPool").field(&self.0.status()).finish()
+    }
+}
+
+/// Why there is no connection for our own work.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnPoolError {
+    /// The pool can't be built as configured.
+    #[error("the pool can't be built")]
+    Build(#[source] deadpool_postgres::BuildError),
+    /// No connection could be made or became free in time.
+    #[error("no connection")]
+    Connect(#[from] deadpool_postgres::PoolError),
+    /// A statement failed.
+    #[error("a statement failed")]
+    Statement(#[from] tokio_postgres::Error),
+    /// TLS towards the database can't be set up.
+    #[error("TLS can't be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+impl OwnPool {
+    /// A pool of at most `size` connections. None is made before the first use.
+    pub fn new(endpoint: &Endpoint, login: &Login, size: usize) -> Result<Self, OwnPoolError> {
+        let config = config(endpoint, login);
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match &endpoint.address {
+            Address::Tcp { .. } if endpoint.tls == crate::wire::TlsMode::VerifyFull => {
+                let tls = crate::wire::tls_config().map_err(OwnPoolError::Tls)?;
+                let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
+                Manager::from_config(config, tls, recycling)
+            }
+            _ => Manager::from_config(config, NoTls, recycling),
+        };
+        Pool::builder(manager)
+            .max_size(size)
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(Duration::from_secs(5)))
+            .create_timeout(Some(Duration::from_secs(5)))
+            .recycle_timeout(Some(Duration::from_secs(5)))
+            .build()
+            .map(Self)
+            .map_err(OwnPoolError::Build)
+    }
+
+    /// A connection.
+    pub async fn get(&self) -> Result<Object, OwnPoolError> {
+        Ok(self.0.get().await?)
+    }
+
+    /// Closes the pool.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// The typed configuration of the driver; nothing is formatted into a connection string.
+pub fn config(endpoint: &Endpoint, login: &Login) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    match &endpoint.address {
+        Address::Unix { directory, port } => {
+            config.host_path(directory).port(*port);
+        }
+        Address::Tcp { host, port } => {
+            config.host(host).port(*port);
+        }
+    }
+    config
+        .dbname(&endpoint.database)
+        .user(&login.user)
+        .application_name("rolegate")
+        .connect_timeout(Duration::from_secs(5))
+        .keepalives_idle(Duration::from_secs(30));
+    if let Some(password) = &login.password {
+        config.password(password.expose_secret());
+    }
+    config
+}

@@ -1,0 +1,163 @@
+//! The queue and the counters of one login.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_channel::TrySendError;
+use tokio_util::sync::CancellationToken;
+
+use super::SharedConnectError;
+use crate::session::{Job, SessionError, WorkerSettings};
+
+/// One login's connections.
+#[derive(Debug)]
+pub(super) struct LoginPool {
+    pub(super) settings: WorkerSettings,
+    /// Cancelled when the login's rights changed: idle connections close, running requests are
+    /// cancelled.
+    pub(super) revoked: CancellationToken,
+    sender: async_channel::Sender<Queued>,
+    receiver: async_channel::Receiver<Queued>,
+    size: AtomicUsize,
+    idle: AtomicUsize,
+}
+
+/// A job on its way to a connection. Either the connection takes it or its caller gives it up,
+/// never both.
+#[derive(Debug)]
+pub(super) struct Queued {
+    job: Job,
+    taken: Arc<AtomicBool>,
+}
+
+/// The caller's side of a [`Queued`] job.
+#[derive(Debug)]
+pub(super) struct Ticket(Arc<AtomicBool>);
+
+impl Ticket {
+    /// Takes the job back if no connection has it yet.
+    pub(super) fn give_up(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// Why a job was not queued.
+#[derive(Debug)]
+pub(super) enum Rejected {
+    /// As many wait as may.
+    Full,
+    /// The pool was closed in the meantime; the job is handed back.
+    Closed(Box<Job>),
+}
+
+impl LoginPool {
+    pub(super) fn new(settings: WorkerSettings, max_waiting: usize) -> Self {
+        let (sender, receiver) = async_channel::bounded(max_waiting.max(1));
+        Self {
+            settings,
+            revoked: CancellationToken::new(),
+            sender,
+            receiver,
+            size: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
+        }
+    }
+
+    /// Queues a job.
+    pub(super) fn submit(&self, job: Job) -> Result<Ticket, Rejected> {
+        let taken = Arc::new(AtomicBool::new(false));
+        let queued = Queued { job, taken: Arc::clone(&taken) };
+        match self.sender.try_send(queued) {
+            Ok(()) => Ok(Ticket(taken)),
+            Err(TrySendError::Full(_)) => Err(Rejected::Full),
+            Err(TrySendError::Closed(queued)) => Err(Rejected::Closed(Box::new(queued.job))),
+        }
+    }
+
+    /// The next job, if there is one now.
+    pub(super) fn try_take(&self) -> Option<Job> {
+        loop {
+            let queued = self.receiver.try_recv().ok()?;
+            if !queued.taken.swap(true, Ordering::AcqRel) {
+                return Some(queued.job);
+            }
+        }
+    }
+
+    /// Waits for the next job; `None` when the pool is closed and empty. Cancel safe.
+    pub(super) async fn take(&self) -> Option<Job> {
+        let _idle = Idle::new(&self.idle);
+        loop {
+            let queued = self.receiver.recv().await.ok()?;
+            if !queued.taken.swap(true, Ordering::AcqRel) {
+                return Some(queued.job);
+            }
+        }
+    }
+
+    /// Jobs nobody has taken yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.receiver.len()
+    }
+
+    /// Connections that wait for a job.
+    pub(super) fn idle(&self) -> usize {
+        self.idle.load(Ordering::Acquire)
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// Takes a place among the login's connections.
+    pub(super) fn reserve(&self, most: usize) -> bool {
+        self.size
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < most).then_some(n + 1))
+            .is_ok()
+    }
+
+    pub(super) fn unreserve(&self) {
+        self.size.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// No connection could be made. If there is none at all, those who wait get the reason.
+    pub(super) fn connect_failed(&self, error: &SharedConnectError) {
+        metrics::counter!("rolegate_connect_failures_total").increment(1);
+        tracing::warn!(user = %self.settings.login.user, %error, cause = ?error, "connect_failed");
+        if self.size() > 1 {
+            return;
+        }
+        while let Some(job) = self.try_take() {
+            let _ = job.reply.send(Err(SessionError::Unavailable(Arc::clone(error))));
+        }
+    }
+
+    pub(super) fn revoke(&self) {
+        self.sender.close();
+        self.revoked.cancel();
+        while let Some(job) = self.try_take() {
+            let _ = job.reply.send(Err(SessionError::Revoked));
+        }
+    }
+
+    /// No new jobs; those queued are still run.
+    pub(super) fn close(&self) {
+        self.sender.close();
+    }
+}
+
+/// Counts as idle while it lives.
+struct Idle<'a>(&'a AtomicUsize);
+
+impl<'a> Idle<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,263 @@
+//! The first segment: settings, role, the caller's statements, the check.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rolegate_model::claims::{Binding, SETTING};
+
+use super::names::{Lookup, Names};
+use super::request::{Access, ClaimsSigner, End, Request, Transaction};
+use crate::statement::Statement;
+use crate::wire::Batch;
+
+const TEXT: u32 = 25;
+
+/// Raises unless role, user and claims are what they were. The failing branch casts a text that
+/// is only known at run time, so that the planner can't evaluate it beforehand. Also reads what
+/// the function wants as HTTP status and headers. Every operator is qualified: the caller may
+/// have put a schema with a more agreeable `=` before `pg_catalog`.
+const CHECK: &str = "select case when \
+     pg_catalog.current_setting('role') operator(pg_catalog.=) $1 \
+     and session_user operator(pg_catalog.=) $2 and current_user operator(pg_catalog.=) $3 \
+     and pg_catalog.current_setting('request.jwt.claims') operator(pg_catalog.=) $4 \
+     and pg_catalog.current_setting('rolegate.signed_claims') operator(pg_catalog.=) $5 \
+     then pg_catalog.current_setting('response.status', true) \
+     else pg_catalog.concat('identity changed ', current_user)::pg_catalog.int4::pg_catalog.text \
+     end, pg_catalog.current_setting('response.headers', true)";
+
+/// What each command completion of the segment stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Begin,
+    Settings,
+    /// The caller's statement with this index.
+    Call(usize),
+    /// Our statement after the caller's.
+    Finish,
+    Constraints,
+    Check,
+    End,
+}
+
+/// A named statement this batch parses.
+#[derive(Debug)]
+pub(super) struct Parsing {
+    pub(super) role_oid: u32,
+    pub(super) sql: Arc<str>,
+    pub(super) name: String,
+}
+
+/// The first segment as it was written.
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    /// Command completions to expect, in order.
+    pub(super) steps: Vec<Step>,
+    /// For each `ParseComplete` to expect, in order: the named statement it is for, if any.
+    pub(super) parses: Vec<Option<Parsing>>,
+    /// Parameters of the check, kept for a segment written in two parts.
+    check: Vec<Option<Bytes>>,
+}
+
+impl Segment {
+    /// The name under which an earlier part of the segment parses the statement.
+    fn parsing(&self, role_oid: u32, sql: &str) -> Option<&str> {
+        self.parses
+            .iter()
+            .flatten()
+            .find(|parsing| parsing.role_oid == role_oid && &*parsing.sql == sql)
+            .map(|parsing| parsing.name.as_str())
+    }
+}
+
+/// Who the connection is and what it may rely on.
+#[derive(Debug)]
+pub(super) struct Session<'a> {
+    /// The login.
+    pub(super) user: &'a str,
+    /// For signing claims.
+    pub(super) binding: Binding,
+    pub(super) signer: &'a dyn ClaimsSigner,
+    /// Callers can read names of prepared statements.
+    pub(super) names_visible: bool,
+}
+
+/// Writes a segment message by message.
+#[derive(Debug)]
+pub(super) struct SegmentWriter<'a> {
+    pub(super) batch: &'a mut Batch,
+    pub(super) names: &'a mut Names,
+    pub(super) segment: &'a mut Segment,
+}
+
+impl SegmentWriter<'_> {
+    /// Everything up to the end of the caller's statements.
+    pub(super) fn open(&mut self, session: &Session<'_>, request: &Request) -> io::Result<()> {
+        for name in self.names.take_surplus() {
+            self.batch.close_statement(&name)?;
+        }
+        if let Transaction::Explicit(_) = request.transaction {
+            let begin = match request.access {
+                Access::ReadOnly => "begin read only",
+                Access::ReadWrite => "begin read write",
+            };
+            self.unnamed(begin, &[], &[], Step::Begin)?;
+        }
+        self.settings(session, request)?;
+        for (index, statement) in request.statements.iter().enumerate() {
+            self.statement(request.role.oid, statement, Step::Call(index))?;
+        }
+        Ok(())
+    }
+
+    /// Everything after the caller's statements, up to and including `Sync`.
+    pub(super) fn close(
+        &mut self,
+        session: &Session<'_>,
+        role_oid: u32,
+        transaction: Transaction,
+        finish: Option<&Statement>,
+    ) -> io::Result<()> {
+        if let Some(statement) = finish {
+            self.statement(role_oid, statement, Step::Finish)?;
+        }
+        self.unnamed("set constraints all immediate", &[], &[], Step::Constraints)?;
+        let params = std::mem::take(&mut self.segment.check);
+        if session.names_visible {
+            self.unnamed(CHECK, &[TEXT; 5], &params, Step::Check)?;
+        } else {
+            let check = Statement {
+                sql: CHECK.into(),
+                types: vec![TEXT; 5],
+                params,
+                prepared: true,
+            };
+            // Of no role: nothing in it depends on who runs it.
+            self.statement(0, &check, Step::Check)?;
+        }
+        match transaction {
+            Transaction::Implicit => {}
+            Transaction::Explicit(End::Commit) => self.unnamed("commit", &[], &[], Step::End)?,
+            Transaction::Explicit(End::Rollback) => {
+                self.unnamed("rollback", &[], &[], Step::End)?;
+            }
+        }
+        self.batch.sync();
+        Ok(())
+    }
+
+    /// In place of [`Self::close`]: nothing of the request is to stay. Outside of `begin` the
+    /// statement ends the segment's own transaction, which `Sync` would commit.
+    pub(super) fn withdraw(&mut self) -> io::Result<()> {
+        self.unnamed("rollback", &[], &[], Step::End)?;
+        self.batch.sync();
+        Ok(())
+    }
+
+    /// All settings in one statement, the role last: what comes before it runs as the login.
+    fn settings(&mut self, session: &Session<'_>, request: &Request) -> io::Result<()> {
+        let role = if session.user == request.role.name.as_str() {
+            "none"
+        } else {
+            request.role.name.as_str()
+        };
+        let signed = session
+            .signer
+            .sign(session.binding, request.role.oid, &request.token_id, &request.claims)
+            .unwrap_or_default();
+        let claims = Bytes::copy_from_slice(request.claims.as_bytes());
+        let signed = Bytes::from(signed);
+        let fixed = [
+            ("search_path", text(&request.search_path)),
+            ("request.jwt.claims", claims.clone()),
+            (SETTING, signed.clone()),
+        ];
+        let read_only = (request.access == Access::ReadOnly)
+            .then(|| ("transaction_read_only", Bytes::from_static(b"on")));
+        let mut params = Vec::with_capacity(2 * (request.settings.len() + 5));
+        let mut push = |name: &str, value: Bytes| {
+            params.push(Some(text(name)));
+            params.push(Some(value));
+        };
+        for (name, value) in &request.settings {
+            push(name, value.clone());
+        }
+        for (name, value) in fixed.into_iter().chain(read_only) {
+            push(name, value);
+        }
+        push("role", text(role));
+        let statement = Statement {
+            sql: settings_sql(params.len() / 2),
+            types: vec![TEXT; params.len()],
+            params,
+            prepared: true,
+        };
+        self.statement(0, &statement, Step::Settings)?;
+        self.segment.check = [
+            text(role),
+            text(session.user),
+            text(request.role.name.as_str()),
+            claims,
+            signed,
+        ]
+        .map(Some)
+        .to_vec();
+        Ok(())
+    }
+
+    fn statement(&mut self, role_oid: u32, statement: &Statement, step: Step) -> io::Result<()> {
+        if !statement.prepared {
+            return self.unnamed(&statement.sql, &statement.types, &statement.params, step);
+        }
+        let name = match self.segment.parsing(role_oid, &statement.sql).map_or_else(
+            || self.names.lookup(role_oid, &statement.sql),
+            |name| Lookup::Known(name.to_owned()),
+        ) {
+            Lookup::Known(name) => name,
+            Lookup::New(name) => {
+                self.batch.parse(&name, &statement.sql, &statement.types)?;
+                self.segment.parses.push(Some(Parsing {
+                    role_oid,
+                    sql: Arc::clone(&statement.sql),
+                    name: name.clone(),
+                }));
+                name
+            }
+        };
+        self.segment.steps.push(step);
+        self.batch.execute(&name, &statement.params)
+    }
+
+    fn unnamed(
+        &mut self,
+        sql: &str,
+        types: &[u32],
+        params: &[Option<Bytes>],
+        step: Step,
+    ) -> io::Result<()> {
+        self.segment.parses.push(None);
+        self.segment.steps.push(step);
+        self.batch.once(sql, types, params)
+    }
+}
+
+fn text(value: &str) -> Bytes {
+    Bytes::copy_from_slice(value.as_bytes())
+}
+
+/// `select set_config($1, $2, true), ...` for `count` settings. The target list of a `select`
+/// without a table is evaluated from left to right.
+fn settings_sql(count: usize) -> Arc<str> {
+    let mut sql = String::from("select ");
+    for i in 0..count {
+        if i > 0 {
+            sql.push_str(", ");
+        }
+        sql.push_str("pg_catalog.set_config($");
+        sql.push_str(&(2 * i + 1).to_string());
+        sql.push_str(", $");
+        sql.push_str(&(2 * i + 2).to_string());
+        sql.push_str(", true)");
+    }
+    sql.into()
+}

@@ -1,0 +1,101 @@
+//! What a request asks of a session.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rolegate_model::RoleIdentity;
+use rolegate_model::claims::Binding;
+use tokio::time::Instant;
+
+use super::reply::Rows;
+use crate::statement::Statement;
+
+/// One request: who, with which settings, what.
+pub struct Request {
+    /// The role the statements run as.
+    pub role: RoleIdentity,
+    /// Claims as JSON text, an object.
+    pub claims: Arc<str>,
+    /// Id of the token, part of the signed claims.
+    pub token_id: Arc<str>,
+    /// Whether the transaction may write.
+    pub access: Access,
+    /// How the transaction starts and ends.
+    pub transaction: Transaction,
+    /// `search_path`, with every name quoted already.
+    pub search_path: Arc<str>,
+    /// Further settings, local to the transaction: the role's own, timeouts, `request.*`.
+    pub settings: Vec<(Cow<'static, str>, Bytes)>,
+    /// The caller's statements, in order.
+    pub statements: Vec<Statement>,
+    /// A statement of ours that needs the results of the caller's.
+    pub finish: Option<Finish>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Where rows go as they arrive; without it they are collected into the reply.
+    pub stream: Option<crate::spool::Writer>,
+}
+
+/// Makes the last statement of a transaction from the results before it.
+pub type Finish = Box<dyn FnOnce(&[Rows]) -> Statement + Send>;
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Claims and parameters are data of callers; they are in no log.
+        f.debug_struct("Request")
+            .field("role", &self.role.name)
+            .field("access", &self.access)
+            .field("transaction", &self.transaction)
+            .field("statements", &self.statements.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the transaction may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `transaction_read_only` is on; it can't be switched off again inside.
+    ReadOnly,
+    /// May write.
+    ReadWrite,
+}
+
+/// How the transaction starts and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transaction {
+    /// The segment itself: it commits at `Sync`. For `select` of functions, which can't end it.
+    Implicit,
+    /// `begin` and `commit` or `rollback`: for procedures, which could commit on their own
+    /// otherwise, and for dry runs.
+    Explicit(End),
+}
+
+/// How an explicit transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// `commit`.
+    Commit,
+    /// `rollback`: a dry run.
+    Rollback,
+}
+
+/// Bounds of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// When it has to be over. The server has the same bound as `statement_timeout`; this one
+    /// also covers waiting for a connection.
+    pub deadline: Instant,
+    /// Rows over all statements.
+    pub max_rows: u64,
+    /// Bytes over all statements.
+    pub max_bytes: u64,
+}
+
+/// Signs claims for one backend. Only this process can.
+pub trait ClaimsSigner: Send + Sync + fmt::Debug + 'static {
+    /// The text for `rolegate_model::claims::SETTING`; `None` if there is no key yet.
+    fn sign(&self, binding: Binding, role_oid: u32, token_id: &str, claims: &str)
+    -> Option<String>;
+}

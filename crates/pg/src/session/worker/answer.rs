@@ -1,0 +1,265 @@
+//! Reading the answer of the first segment.
+
+use std::io;
+
+use bytes::Bytes;
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::message::backend::{DataRowBody, Message};
+
+use super::super::batch::{Segment, Step};
+use super::super::names::Names;
+use super::super::reply::{Reply, Rows, SessionError};
+use super::super::request::{Finish, Limits};
+use crate::spool;
+use crate::statement::Statement;
+use crate::wire::{DbError, Incoming};
+
+/// Bytes of a message that may always be held, whatever the request's bound: errors, headers.
+const MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// The answer as far as it has arrived.
+#[derive(Debug)]
+pub(super) struct Answer {
+    limits: Limits,
+    streaming: bool,
+    segment: Segment,
+    calls: usize,
+    completed: usize,
+    parsed: usize,
+    bound: usize,
+    rows: u64,
+    bytes: u64,
+    reply: Reply,
+    error: Option<(Option<Step>, DbError)>,
+    interrupt: Option<SessionError>,
+    withdrawn: bool,
+    anything_ran: bool,
+}
+
+impl Answer {
+    pub(super) fn new(limits: Limits, streaming: bool) -> Self {
+        Self {
+            limits,
+            streaming,
+            segment: Segment::default(),
+            calls: 0,
+            completed: 0,
+            parsed: 0,
+            bound: 0,
+            rows: 0,
+            bytes: 0,
+            reply: Reply::default(),
+            error: None,
+            interrupt: None,
+            withdrawn: false,
+            anything_ran: false,
+        }
+    }
+
+    pub(super) fn expect(&mut self, segment: Segment, calls: usize) {
+        self.segment = segment;
+        self.calls = calls;
+        self.reply.results = vec![Rows::default(); calls];
+    }
+
+    pub(super) fn take_segment(&mut self) -> Segment {
+        std::mem::take(&mut self.segment)
+    }
+
+    pub(super) fn put_segment(&mut self, segment: Segment) {
+        self.segment = segment;
+    }
+
+    /// Bytes the next message may have. A longer one is not even read into memory.
+    pub(super) fn most_bytes(&self) -> usize {
+        let left = self.limits.max_bytes.saturating_sub(self.bytes);
+        usize::try_from(left).unwrap_or(usize::MAX).max(MESSAGE_BYTES)
+    }
+
+    /// Takes one message; the transaction status if it ends the segment.
+    pub(super) fn first_segment(
+        &mut self,
+        incoming: Incoming,
+        names: &mut Names,
+        stream: Option<&spool::Writer>,
+    ) -> io::Result<Option<u8>> {
+        let message = match incoming {
+            Incoming::Message(message) => message,
+            Incoming::TooLong(tag) => {
+                self.too_long(tag);
+                return Ok(None);
+            }
+        };
+        match message {
+            Message::ParseComplete => {
+                self.anything_ran = true;
+                if let Some(slot) = self.segment.parses.get_mut(self.parsed)
+                    && let Some(parsing) = slot.take()
+                {
+                    names.parsed(parsing.role_oid, &parsing.sql, parsing.name);
+                }
+                self.parsed += 1;
+            }
+            Message::BindComplete => {
+                self.anything_ran = true;
+                self.bound += 1;
+            }
+            Message::DataRow(row) => self.row(&row, stream)?,
+            Message::CommandComplete(_) | Message::EmptyQueryResponse => self.completed += 1,
+            Message::ErrorResponse(body) => {
+                let error = DbError::from_body(&body);
+                if error.is_fatal() {
+                    return Err(io::Error::other(error));
+                }
+                self.error.get_or_insert((self.step(), error));
+            }
+            Message::ReadyForQuery(body) => return Ok(Some(body.status())),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn too_long(&mut self, tag: u8) {
+        match tag {
+            b'D' => self.interrupt(SessionError::TooLarge),
+            b'E' => {
+                let error = DbError {
+                    code: "54000".into(),
+                    severity: "ERROR".into(),
+                    message: "the text of the error is longer than allowed".into(),
+                    ..DbError::default()
+                };
+                self.error.get_or_insert((self.step(), error));
+            }
+            // A notice, a setting: nobody asked for it.
+            _ => {}
+        }
+    }
+
+    fn step(&self) -> Option<Step> {
+        self.segment.steps.get(self.completed).copied()
+    }
+
+    fn row(&mut self, row: &DataRowBody, stream: Option<&spool::Writer>) -> io::Result<()> {
+        match self.step() {
+            Some(Step::Call(index)) => {
+                self.rows += 1;
+                self.bytes += row.buffer().len() as u64;
+                if self.rows > self.limits.max_rows || self.bytes > self.limits.max_bytes {
+                    self.interrupt.get_or_insert(SessionError::TooLarge);
+                }
+                if self.interrupt.is_some() {
+                    return Ok(());
+                }
+                let values = columns(row)?;
+                if let Some(stream) = stream {
+                    if stream.is_abandoned() {
+                        self.interrupt = Some(SessionError::Abandoned);
+                        return Ok(());
+                    }
+                    let text = values.first().and_then(Option::as_ref);
+                    stream.push(text.map_or(&b"null"[..], |text| &text[..]))?;
+                    stream.push(b"\n")?;
+                } else if let Some(rows) = self.reply.results.get_mut(index) {
+                    rows.columns = values.len();
+                    rows.rows += 1;
+                    rows.values.extend(values);
+                }
+            }
+            Some(Step::Check) => {
+                let mut values = columns(row)?.into_iter().map(|value| {
+                    value
+                        .filter(|text| !text.is_empty())
+                        .map(|text| String::from_utf8_lossy(&text).into_owned())
+                });
+                self.reply.response_status = values.next().flatten();
+                self.reply.response_headers = values.next().flatten();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// All of the caller's statements ended, or one failed.
+    pub(super) fn calls_are_over(&self) -> bool {
+        self.error.is_some() || self.completed == self.segment.steps.len()
+    }
+
+    /// The statement of ours that follows the caller's; none after an error or an interrupt.
+    pub(super) fn make_finish(&mut self, make: Finish) -> Option<Statement> {
+        (self.error.is_none() && self.interrupt.is_none()).then(|| make(&self.reply.results))
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupt.is_some()
+    }
+
+    pub(super) fn interrupt(&mut self, why: SessionError) {
+        self.interrupt.get_or_insert(why);
+    }
+
+    /// The transaction was told to end with a rollback.
+    pub(super) fn withdraw(&mut self) {
+        self.withdrawn = true;
+    }
+
+    pub(super) fn succeeded(&self) -> bool {
+        self.error.is_none() && self.interrupt.is_none()
+    }
+
+    /// The result at the end of the first segment.
+    pub(super) fn outcome(self) -> Result<Reply, SessionError> {
+        let Some((step, error)) = self.error else {
+            // The statement was faster than the cancel: it is committed, and that is the answer,
+            // except that a result over the bound is not there any more.
+            return match self.interrupt {
+                Some(why) if self.withdrawn => Err(why),
+                Some(SessionError::TooLarge) => Err(SessionError::TooLarge),
+                Some(SessionError::Abandoned) if self.streaming => Err(SessionError::Abandoned),
+                _ => Ok(self.reply),
+            };
+        };
+        if let (Some(why), "57014") = (self.interrupt, error.code.as_str()) {
+            return Err(why);
+        }
+        match step {
+            Some(Step::Check) => Err(SessionError::IdentityChanged),
+            Some(Step::Begin | Step::Settings) => {
+                Err(SessionError::Setup { error: Box::new(error) })
+            }
+            Some(Step::Call(index)) => {
+                Err(SessionError::Database {
+                statement: Some(index),
+                reading_arguments: self.bound == self.completed && error.context.is_none(),
+                error: Box::new(error),
+            })
+            }
+            Some(Step::Finish | Step::Constraints | Step::End) | None => {
+                Err(SessionError::Database {
+                    statement: None,
+                    reading_arguments: false,
+                    error: Box::new(error),
+                })
+            }
+        }
+    }
+
+    /// The result if the connection broke. Also after an interrupt nobody knows then whether the
+    /// request was committed, and no other error may say that it was not.
+    pub(super) fn broken(self, source: io::Error) -> SessionError {
+        SessionError::Lost { nothing_ran: self.said_no_first(&source), source }
+    }
+
+    /// A server that shuts down an idle session says so before anything else: then nothing of
+    /// the request ran. Silence proves nothing, what was answered may be lost in a buffer.
+    fn said_no_first(&self, source: &io::Error) -> bool {
+        !self.anything_ran
+            && source.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<DbError>)
+    }
+}
+
+/// The columns of a row, sharing its buffer.
+pub(super) fn columns(row: &DataRowBody) -> io::Result<Vec<Option<Bytes>>> {
+    let buffer = row.buffer_bytes();
+    row.ranges().map(|range| Ok(range.map(|range| buffer.slice(range)))).collect()
+}

@@ -1,0 +1,19 @@
+//! Our small client for the PostgreSQL protocol.
+//!
+//! It exists because the safety of a call depends on where `Sync` stands, which no driver lets its
+//! user say. It speaks only the extended protocol, in text format, and knows nothing of roles.
+
+mod address;
+mod batch;
+mod connection;
+mod db_error;
+mod startup;
+mod stream;
+
+pub use address::{Address, Endpoint, Login, TlsMode};
+pub use batch::Batch;
+pub(crate) use connection::Incoming;
+pub use connection::{CancelKey, Connection};
+pub use db_error::DbError;
+pub use startup::{AuthenticationKind, ConnectError};
+pub use stream::tls_config;

@@ -1,0 +1,226 @@
+//! Making an application role usable, and taking that back.
+
+use rolegate_model::{RoleName, RoleNameError};
+use rolegate_pg::quote;
+use tokio_postgres::Client;
+
+use crate::closure;
+use crate::names::Names;
+
+/// How the gateway becomes the role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdmitMode<'a> {
+    /// `rolegate_authenticator` switches to it. For databases whose `pg_hba.conf` is not ours.
+    Assume,
+    /// Connections log in as it, over the socket with the peer map.
+    Login {
+        /// The operating system user the gateway runs as.
+        os_user: &'a str,
+        /// The name of the map in `pg_hba.conf` (`peer map=...`).
+        map: &'a str,
+    },
+}
+
+/// What was done and what is left to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// The role's OID.
+    pub role_oid: u32,
+    /// Login mode: the line `pg_ident.conf` needs, followed by a reload.
+    pub ident_line: Option<String>,
+    /// Login mode: `track_activities` could not be switched off, because only a superuser may.
+    /// Connections of this role can read each other's statements until somebody does.
+    pub activity_visible: bool,
+}
+
+/// Why a role was not admitted. Nothing has been granted, then.
+#[derive(Debug, thiserror::Error)]
+pub enum AdmitError {
+    /// The name has a special meaning or is not a name.
+    #[error("the role cannot be admitted")]
+    Name(#[from] RoleNameError),
+    /// No such role.
+    #[error("there is no role {0}")]
+    Unknown(String),
+    /// Its memberships reach something that must never run callers' code.
+    #[error("the role is too powerful: {chain}")]
+    Forbidden {
+        /// The membership chain.
+        chain: String,
+    },
+    /// Before 16, whether a membership is inherited is a property of the member.
+    #[error(
+        "role {0} is NOINHERIT, so on this version the admission would give it nothing; run: alter role ... inherit"
+    )]
+    NotInheriting(String),
+    /// Login mode for a role that may not log in.
+    #[error("role {0} may not log in; run: alter role ... login, or admit it in assume mode")]
+    NoLogin(String),
+    /// A membership that somebody else granted is still there.
+    #[error("role {0} is still admitted by a grant that this connection may not revoke")]
+    StillAdmitted(String),
+    /// The server refused.
+    #[error("the server refused")]
+    Postgres(#[from] tokio_postgres::Error),
+}
+
+/// Admits `role` in `mode`. The connection is a superuser's, or that of a member of
+/// `rolegate_grantor` with ADMIN on the role. Can be repeated.
+pub async fn admit(
+    client: &mut Client,
+    names: &Names,
+    role: &str,
+    mode: AdmitMode<'_>,
+) -> Result<Admission, AdmitError> {
+    let role = RoleName::new(role)?;
+    let transaction = client.transaction().await?;
+    let row = transaction
+        .query_opt(include_str!("sql/admit_facts.sql"), &[&role.as_str()])
+        .await?
+        .ok_or_else(|| AdmitError::Unknown(role.to_string()))?;
+    let role_oid: u32 = row.try_get("role_oid")?;
+    let inherits: bool = row.try_get("inherits")?;
+    let may_login: bool = row.try_get("may_login")?;
+    let membership_options: bool = row.try_get("membership_options")?;
+    let superuser: bool = row.try_get("superuser")?;
+
+    if let Some(forbidden) = closure::forbidden_roles(&transaction, names, Some(role_oid), &[])
+        .await?
+        .pop()
+    {
+        return Err(AdmitError::Forbidden {
+            chain: forbidden.chain,
+        });
+    }
+    if !membership_options && !inherits {
+        return Err(AdmitError::NotInheriting(role.to_string()));
+    }
+    let admitted = names.role("admitted");
+    let options = if membership_options {
+        " with inherit true, set false"
+    } else {
+        ""
+    };
+    let grant = [
+        "grant ",
+        &quote::ident(&admitted),
+        " to ",
+        &quote::ident(role.as_str()),
+        options,
+    ];
+    transaction.batch_execute(&grant.concat()).await?;
+
+    let mut admission = Admission {
+        role_oid,
+        ident_line: None,
+        activity_visible: false,
+    };
+    match mode {
+        AdmitMode::Assume => {
+            // On 15 the authenticator is NOINHERIT, which says the same.
+            let options = if membership_options {
+                " with inherit false, set true"
+            } else {
+                ""
+            };
+            let grant = [
+                "grant ",
+                &quote::ident(role.as_str()),
+                " to ",
+                &quote::ident(&names.role("authenticator")),
+                options,
+            ];
+            transaction.batch_execute(&grant.concat()).await?;
+        }
+        AdmitMode::Login { os_user, map } => {
+            if !may_login {
+                return Err(AdmitError::NoLogin(role.to_string()));
+            }
+            if superuser {
+                let setting = [
+                    "alter role ",
+                    &quote::ident(role.as_str()),
+                    " set track_activities = off",
+                ];
+                transaction.batch_execute(&setting.concat()).await?;
+            }
+            admission.activity_visible = !superuser;
+            admission.ident_line = Some(ident_line(map, os_user, role.as_str()));
+        }
+    }
+    transaction.commit().await?;
+    tracing::info!(role = role.as_str(), role_oid, "role admitted");
+    Ok(admission)
+}
+
+/// Takes the admission back: both memberships, whoever granted them. In login mode the line in
+/// `pg_ident.conf` has to go too.
+pub async fn revoke_admission(
+    client: &mut Client,
+    names: &Names,
+    role: &str,
+) -> Result<(), AdmitError> {
+    let role = RoleName::new(role)?;
+    let (admitted, authenticator) = (names.role("admitted"), names.role("authenticator"));
+    let transaction = client.transaction().await?;
+    transaction
+        .query_opt(include_str!("sql/admit_facts.sql"), &[&role.as_str()])
+        .await?
+        .ok_or_else(|| AdmitError::Unknown(role.to_string()))?;
+    for (group, member) in [
+        (&*admitted, role.as_str()),
+        (role.as_str(), &*authenticator),
+    ] {
+        let grantors = transaction
+            .query(include_str!("sql/grantors.sql"), &[&group, &member])
+            .await?;
+        for row in &grantors {
+            let mut revoke = vec![
+                "revoke ".to_owned(),
+                quote::ident(group),
+                " from ".to_owned(),
+                quote::ident(member),
+            ];
+            // Since 16 a REVOKE only takes back what its grantor gave.
+            if let Some(grantor) = row.try_get::<_, Option<String>>(0)? {
+                revoke.extend([" granted by ".to_owned(), quote::ident(&grantor)]);
+            }
+            transaction.batch_execute(&revoke.concat()).await?;
+        }
+        let left = transaction
+            .query(include_str!("sql/grantors.sql"), &[&group, &member])
+            .await?;
+        if !left.is_empty() {
+            return Err(AdmitError::StillAdmitted(role.to_string()));
+        }
+    }
+    transaction.commit().await?;
+    tracing::info!(role = role.as_str(), "admission revoked");
+    Ok(())
+}
+
+/// `MAP OS-USER ROLE` for `pg_ident.conf`. Quoted: since 16 an unquoted `all`, `+name` or `/name`
+/// stands for more than one role.
+pub fn ident_line(map: &str, os_user: &str, role: &str) -> String {
+    // The file has the quoting rule of SQL identifiers, and ends a field at the line's end.
+    let field = |text: &str| quote::ident(&text.replace(['\n', '\r'], ""));
+    [field(map), field(os_user), field(role)].join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ident_line;
+
+    #[test]
+    fn a_role_name_cannot_add_a_line_or_mean_a_group() {
+        assert_eq!(
+            ident_line("rolegate", "gate", "alice"),
+            r#""rolegate" "gate" "alice""#
+        );
+        assert_eq!(ident_line("m", "u", "+staff"), r#""m" "u" "+staff""#);
+        assert_eq!(
+            ident_line("m", "u", "a\"b\nm u postgres"),
+            r#""m" "u" "a""bm u postgres""#
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! The engine's functions: who may call each, and a call that shows it.
+
+/// PUBLIC among the grantees.
+pub(super) const PUBLIC: &str = "public";
+
+/// One function of the schema.
+pub(super) struct EngineFunction {
+    /// Name and argument types as `regprocedure` prints them with an empty search path.
+    pub signature: &'static str,
+    /// A statement that calls it, undone afterwards.
+    pub call: &'static str,
+    /// Last parts of the roles that hold EXECUTE, besides the owner.
+    pub grantees: &'static [&'static str],
+    /// What the call gives a login that may make it: `None` for success, else the SQLSTATE that
+    /// the function itself raises.
+    pub raises: Option<&'static str>,
+}
+
+const fn function(
+    signature: &'static str,
+    call: &'static str,
+    grantees: &'static [&'static str],
+    raises: Option<&'static str>,
+) -> EngineFunction {
+    EngineFunction {
+        signature,
+        call,
+        grantees,
+        raises,
+    }
+}
+
+const GATEWAY: &[&str] = &["gateway"];
+const OPERATOR: &[&str] = &["operator"];
+const NOBODY: &[&str] = &[];
+
+/// Every function of the schema. One that is missing here fails the verification.
+pub(super) const FUNCTIONS: &[EngineFunction] = &[
+    function("rolegate.actor()", "select rolegate.actor()", NOBODY, None),
+    function(
+        "rolegate.forbidden_roles(oid,text[])",
+        "select rolegate.forbidden_roles()",
+        &["gateway", "operator", "viewer"],
+        None,
+    ),
+    function(
+        "rolegate.require_target(text)",
+        "select rolegate.require_target('x')",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.advance_epoch()",
+        "select rolegate.advance_epoch()",
+        NOBODY,
+        None,
+    ),
+    function("rolegate.epoch()", "select rolegate.epoch()", GATEWAY, None),
+    function(
+        "rolegate.hmac_pad(bytea,integer)",
+        "select rolegate.hmac_pad('', 0)",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.random_bytes()",
+        "select rolegate.random_bytes()",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.add_claim_key()",
+        "select rolegate.add_claim_key()",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.claim_signing_key()",
+        "select rolegate.claim_signing_key()",
+        &["gateway", "worker"],
+        None,
+    ),
+    function(
+        "rolegate.rotate_claim_key()",
+        "select rolegate.rotate_claim_key()",
+        &["operator", "maintenance"],
+        None,
+    ),
+    function(
+        "rolegate.claims()",
+        "select rolegate.claims()",
+        &[PUBLIC],
+        None,
+    ),
+    function(
+        "rolegate.claim(text)",
+        "select rolegate.claim('sub')",
+        &[PUBLIC],
+        None,
+    ),
+    function(
+        "rolegate.mint_api_token(text,text,interval,boolean,jsonb)",
+        "select rolegate.mint_api_token('x')",
+        OPERATOR,
+        Some("42704"),
+    ),
+    function(
+        "rolegate.import_api_token(bytea,text,text,timestamp with time zone)",
+        "select rolegate.import_api_token('', 'x', '', null)",
+        OPERATOR,
+        Some("42704"),
+    ),
+    function(
+        "rolegate.list_api_tokens()",
+        "select rolegate.list_api_tokens()",
+        &["operator", "viewer"],
+        None,
+    ),
+    function(
+        "rolegate.revoke_api_token(uuid)",
+        "select rolegate.revoke_api_token(pg_catalog.gen_random_uuid())",
+        OPERATOR,
+        None,
+    ),
+    function(
+        "rolegate.find_api_token(bytea)",
+        "select rolegate.find_api_token('')",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.touch_api_tokens(uuid[])",
+        "select rolegate.touch_api_tokens('{}')",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.store_signing_key(text,text,jsonb,bytea)",
+        "select rolegate.store_signing_key('verify', 'EdDSA', '{}', '')",
+        &["gateway", "console", "operator"],
+        None,
+    ),
+    function(
+        "rolegate.signing_keys()",
+        "select rolegate.signing_keys()",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.role_record(text,oid)",
+        "select rolegate.role_record('verify', 0)",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.set_budget(text,integer,integer,integer,bigint,bigint)",
+        "select rolegate.set_budget('verify', 1, 1, 1, 1, 1)",
+        OPERATOR,
+        Some("42704"),
+    ),
+    function(
+        "rolegate.idempotency_claim(bytea,text,bytea,bytea,interval,interval)",
+        "select rolegate.idempotency_claim('', 'verify', '', '', '1 min', '1 min')",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.idempotency_store(bytea,integer,text,text)",
+        "select rolegate.idempotency_store('', 200, '', '')",
+        &["admitted"],
+        Some("55000"),
+    ),
+    function(
+        "rolegate.idempotency_release(bytea)",
+        "select rolegate.idempotency_release('')",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.idempotency_prune(integer)",
+        "select rolegate.idempotency_prune(1)",
+        &["gateway", "maintenance"],
+        None,
+    ),
+    function(
+        "rolegate.channel(text,regprocedure)",
+        "select rolegate.channel('x', 'pg_catalog.now()'::pg_catalog.regprocedure)",
+        OPERATOR,
+        Some("22023"),
+    ),
+    function(
+        "rolegate.channel(text,text)",
+        "select rolegate.channel('x', 'no.such')",
+        OPERATOR,
+        Some("42883"),
+    ),
+    function(
+        "rolegate.drop_channel(text)",
+        "select rolegate.drop_channel('x')",
+        OPERATOR,
+        None,
+    ),
+    function(
+        "rolegate.channels()",
+        "select rolegate.channels()",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.emit(text,jsonb)",
+        "select rolegate.emit('x', '{}')",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.read_events(text[],text,integer)",
+        "select rolegate.read_events('{}', null, 1)",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.event_lock_key(bigint)",
+        "select rolegate.event_lock_key(0)",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.last_event_id()",
+        "select rolegate.last_event_id()",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.settled_event_id()",
+        "select rolegate.settled_event_id()",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.event_horizon()",
+        "select rolegate.event_horizon()",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.event_prune(interval,integer)",
+        "select rolegate.event_prune('1 year', 1)",
+        &["gateway", "maintenance"],
+        None,
+    ),
+    function(
+        "rolegate.definition_hash(oid)",
+        "select rolegate.definition_hash(0)",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.declare_safe(regprocedure)",
+        "select rolegate.declare_safe('pg_catalog.count()')",
+        OPERATOR,
+        Some("42883"),
+    ),
+    function(
+        "rolegate.undeclare_safe(regprocedure)",
+        "select rolegate.undeclare_safe('pg_catalog.now()')",
+        OPERATOR,
+        None,
+    ),
+    function(
+        "rolegate.safe_functions()",
+        "select rolegate.safe_functions()",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.session_statements()",
+        "select rolegate.session_statements()",
+        &[PUBLIC],
+        None,
+    ),
+    function(
+        "rolegate.record_roles()",
+        "select rolegate.record_roles()",
+        GATEWAY,
+        None,
+    ),
+];

@@ -1,0 +1,199 @@
+//! Minting, finding, listing and revoking API tokens, and who may not.
+
+use aws_lc_rs::digest;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::installation::{Installation, hex, sqlstate};
+
+fn sha256(bytes: &[u8]) -> Vec<u8> {
+    digest::digest(&digest::SHA256, bytes).as_ref().to_vec()
+}
+
+async fn mint(client: &Client, role: &str) -> Result<(Uuid, String), tokio_postgres::Error> {
+    client
+        .query_one(
+            "select token_id, token from rolegate.mint_api_token($1)",
+            &[&role],
+        )
+        .await
+        .map(|row| (row.get(0), row.get(1)))
+}
+
+async fn epoch(db: &Installation) -> i64 {
+    db.login("gateway")
+        .await
+        .query_one("select rolegate.epoch()", &[])
+        .await
+        .unwrap()
+        .get(0)
+}
+
+crate::on_each_version! {
+    async fn a_minted_token_is_found_until_it_is_revoked(db) {
+        let alice = db.admitted_role("alice").await;
+        let operator = db.operator(&alice).await;
+        let gateway = db.login("gateway").await;
+        let before = epoch(db).await;
+        let (id, token) = mint(&operator, &alice).await.unwrap();
+        assert!(epoch(db).await > before);
+
+        assert_eq!(token.len(), 3 + 64 + 8);
+        assert!(token.starts_with("rg_"));
+        assert!(token[3..].chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')), "{token}");
+        let checksum = hex(&sha256(&token.as_bytes()[..67])[..4]);
+        assert_eq!(&token[67..], checksum);
+
+        let find = "select token_id, role_name, role_oid, scopes, expires_at - created_at = interval '90 days', revoked \
+                    from rolegate.find_api_token($1)";
+        let hash = sha256(token.as_bytes());
+        let row = gateway.query_one(find, &[&hash]).await.unwrap();
+        assert_eq!(row.get::<_, Uuid>(0), id);
+        assert_eq!(row.get::<_, &str>(1), alice);
+        let oid: u32 = gateway
+            .query_one("select oid from pg_roles where rolname = $1::text", &[&alice]).await.unwrap().get(0);
+        assert_eq!(row.get::<_, u32>(2), oid);
+        assert_eq!(row.get::<_, Option<&str>>(3), None);
+        assert!(row.get::<_, bool>(4));
+        assert!(!row.get::<_, bool>(5));
+        assert!(gateway.query_opt(find, &[&sha256(b"another")]).await.unwrap().is_none());
+
+        let revoke = "select rolegate.revoke_api_token($1)";
+        let before = epoch(db).await;
+        assert!(operator.query_one(revoke, &[&id]).await.unwrap().get::<_, bool>(0));
+        assert!(!operator.query_one(revoke, &[&id]).await.unwrap().get::<_, bool>(0));
+        assert!(!operator.query_one(revoke, &[&Uuid::new_v4()]).await.unwrap().get::<_, bool>(0));
+        assert!(epoch(db).await > before);
+        assert!(gateway.query_one(find, &[&hash]).await.unwrap().get::<_, bool>(5));
+    }
+
+    async fn no_text_of_a_token_is_kept(db) {
+        let alice = db.admitted_role("alice").await;
+        let (_, token) = mint(&db.operator(&alice).await, &alice).await.unwrap();
+        // The whole row as text, as a superuser sees it.
+        let row: String = db.superuser().await
+            .query_one("select t::text from rolegate.api_token t", &[]).await.unwrap().get(0);
+        assert!(!row.contains(&token[3..67]));
+    }
+
+    async fn a_token_is_for_a_role_the_operator_is_a_member_of(db) {
+        let alice = db.admitted_role("alice").await;
+        let bob = db.admitted_role("bob").await;
+        let stranger = db.application_role("stranger").await;
+        let operator = db.operator(&alice).await;
+        db.run(&format!("grant {stranger} to person_{}", db.unique)).await;
+        assert_eq!(sqlstate(mint(&operator, &bob).await), "42501");
+        let import = "select rolegate.import_api_token($1, $2, '', null)";
+        assert_eq!(sqlstate(operator.execute(import, &[&vec![1_u8; 32], &bob]).await), "42501");
+
+        let error = mint(&operator, &stranger).await.unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "55000");
+        assert!(error.hint().unwrap().contains("admit"), "{error:?}");
+
+        for name in ["none", "public", "NONE", "no_such_role", "", "pg_monitor"] {
+            let code = sqlstate(mint(&operator, name).await);
+            assert!(matches!(&*code, "42704" | "42501"), "{name}: {code}");
+        }
+    }
+
+    async fn a_role_that_is_too_powerful_gets_no_token(db) {
+        let alice = db.admitted_role("alice").await;
+        let operator = db.operator(&alice).await;
+        mint(&operator, &alice).await.unwrap();
+        for (plant, remove) in [
+            ("grant postgres to ALICE", "revoke postgres from ALICE"),
+            ("grant pg_read_all_data to ALICE", "revoke pg_read_all_data from ALICE"),
+            ("alter role ALICE bypassrls", "alter role ALICE nobypassrls"),
+            ("alter role ALICE createrole", "alter role ALICE nocreaterole"),
+            ("alter role ALICE replication", "alter role ALICE noreplication"),
+            ("alter role ALICE superuser", "alter role ALICE nosuperuser"),
+            ("grant rolegate_gateway to ALICE", "revoke rolegate_gateway from ALICE"),
+        ] {
+            db.run(&plant.replace("ALICE", &alice)).await;
+            let error = mint(&operator, &alice).await.unwrap_err();
+            let error = error.as_db_error().unwrap();
+            assert_eq!(error.code().code(), "42501", "{plant}");
+            assert!(error.detail().unwrap().starts_with(&alice), "{error:?}");
+            db.run(&remove.replace("ALICE", &alice)).await;
+        }
+        mint(&operator, &alice).await.unwrap();
+    }
+
+    async fn only_operators_mint_and_revoke(db) {
+        let alice = db.admitted_role("alice").await;
+        let (id, _) = mint(&db.operator(&alice).await, &alice).await.unwrap();
+        let viewer = db.application_role("viewer").await;
+        db.run(&format!("grant rolegate_viewer, {alice} to {viewer}")).await;
+        let viewer = db.connect(&viewer).await.unwrap();
+        let listed = viewer.query("select * from rolegate.list_api_tokens()", &[]).await.unwrap();
+        assert_eq!(listed.len(), 1);
+        assert!(listed[0].columns().iter().all(|c| !c.name().contains("hash")));
+
+        let mut clients = vec![("viewer", viewer), ("alice", db.connect(&alice).await.unwrap())];
+        for login in ["authenticator", "anonymous", "gateway", "worker", "receiver", "console", "runtime"] {
+            clients.push((login, db.login(login).await));
+        }
+        for (who, client) in &clients {
+            assert_eq!(sqlstate(mint(client, &alice).await), "42501", "{who}");
+            let revoked = client.execute("select rolegate.revoke_api_token($1)", &[&id]).await;
+            assert_eq!(sqlstate(revoked), "42501", "{who}");
+            if !matches!(*who, "gateway" | "runtime") {
+                let found = client.execute("select rolegate.find_api_token('')", &[]).await;
+                assert_eq!(sqlstate(found), "42501", "{who}");
+            }
+        }
+    }
+
+    async fn lifetimes_are_stated(db) {
+        let alice = db.admitted_role("alice").await;
+        let operator = db.operator(&alice).await;
+        for refused in ["expires_in => '-1 day'", "expires_in => '0'", "expires_in => null"] {
+            let sql = format!("select rolegate.mint_api_token('{alice}', {refused})");
+            assert_eq!(sqlstate(operator.execute(&sql, &[]).await), "22023", "{refused}");
+        }
+        let sql = format!(
+            "select expires_at is null from rolegate.mint_api_token('{alice}', never_expires => true, \
+             scopes => '{{\"surfaces\": [\"calls\"]}}')");
+        assert!(operator.query_one(&sql, &[]).await.unwrap().get::<_, bool>(0));
+        let sql = format!("select rolegate.mint_api_token('{alice}', scopes => '[]')");
+        assert_eq!(sqlstate(operator.execute(&sql, &[]).await), "23514");
+    }
+
+    async fn use_is_noted_at_most_once_a_minute_and_changes_no_epoch(db) {
+        let alice = db.admitted_role("alice").await;
+        let (id, _) = mint(&db.operator(&alice).await, &alice).await.unwrap();
+        let gateway = db.login("gateway").await;
+        let before = epoch(db).await;
+        let touch = async || {
+            gateway.execute("select rolegate.touch_api_tokens($1)", &[&vec![id]]).await.unwrap();
+        };
+        let last_used = async || -> Option<String> {
+            db.superuser().await
+                .query_one("select last_used_at::text from rolegate.api_token", &[]).await.unwrap().get(0)
+        };
+        assert_eq!(last_used().await, None);
+        touch().await;
+        let first = last_used().await;
+        assert!(first.is_some());
+        touch().await;
+        assert_eq!(last_used().await, first);
+        db.run("update rolegate.api_token set last_used_at = last_used_at - interval '61 seconds'").await;
+        touch().await;
+        assert_ne!(last_used().await, first);
+        assert_eq!(epoch(db).await, before);
+    }
+
+    async fn an_imported_token_is_found_by_its_hash(db) {
+        let alice = db.admitted_role("alice").await;
+        let operator = db.operator(&alice).await;
+        let hash = sha256(b"a token of another product");
+        let import = "select rolegate.import_api_token($1, $2, 'old', now() + interval '1 day')";
+        let id: Uuid = operator.query_one(import, &[&hash, &alice]).await.unwrap().get(0);
+        let found: Uuid = db.login("gateway").await
+            .query_one("select token_id from rolegate.find_api_token($1)", &[&hash]).await.unwrap().get(0);
+        assert_eq!(id, found);
+        assert_eq!(sqlstate(operator.execute(import, &[&hash, &alice]).await), "23505");
+        assert_eq!(sqlstate(operator.execute(import, &[&vec![1_u8; 31], &alice]).await), "23514");
+    }
+}

@@ -1,0 +1,198 @@
+//! Lists of words.
+
+/// Words that are refused wherever they stand unquoted.
+pub(super) const DYNAMIC: &[&str] = &["execute", "prepare", "deallocate"];
+
+/// Words that end a transaction, refused wherever they stand unquoted.
+pub(super) const TRANSACTION: &[&str] = &["commit", "rollback"];
+
+/// Words of commands on the session, refused wherever they stand unquoted.
+pub(super) const SESSION: &[&str] = &["reset", "discard", "listen", "unlisten"];
+
+/// Commands that are refused where a statement starts; elsewhere the words have other uses
+/// (`update ... set`, `on conflict do`).
+pub(super) const COMMANDS: &[&str] = &[
+    "abort",
+    "alter",
+    "analyze",
+    "checkpoint",
+    "cluster",
+    "comment",
+    "copy",
+    "create",
+    "do",
+    "drop",
+    "grant",
+    "import",
+    "load",
+    "notify",
+    "reassign",
+    "refresh",
+    "reindex",
+    "release",
+    "revoke",
+    "savepoint",
+    "security",
+    "set",
+    "start",
+    "vacuum",
+];
+
+/// Words after which a statement can start. `then`, `else` and `loop` also stand in expressions,
+/// where none of the commands can follow.
+pub(super) const OPENERS: &[&str] = &["begin", "then", "else", "loop"];
+
+/// Built-in or well-known functions that run SQL text, read tables by name or change the session:
+/// named for the sake of the message, anything else that is not on the list is refused as well.
+pub(super) const DANGEROUS: &[&str] = &[
+    "set_config",
+    "ts_stat",
+    "ts_rewrite",
+    "pg_cancel_backend",
+    "pg_terminate_backend",
+    "pg_reload_conf",
+    "pg_logical_emit_message",
+    "connectby",
+    "crosstab",
+    "xpath_table",
+];
+
+/// Beginnings of such names.
+pub(super) const DANGEROUS_PREFIXES: &[&str] = &[
+    "dblink",
+    "lo_",
+    "query_to_",
+    "table_to_",
+    "cursor_to_",
+    "schema_to_",
+    "database_to_",
+    "pg_read_",
+    "pg_ls_",
+    "pg_file_",
+    "crosstab",
+    "cron.",
+];
+
+/// Words that stand before a parenthesis without being called. Some of them can be the name of a
+/// function, so a known function of the name is looked at all the same.
+pub(super) const SYNTAX: &[&str] = &[
+    "all",
+    "and",
+    "any",
+    "array",
+    "as",
+    "asc",
+    "assert",
+    "between",
+    "by",
+    "call",
+    "case",
+    "check",
+    "close",
+    "collate",
+    "conflict",
+    "continue",
+    "cube",
+    "cursor",
+    "declare",
+    "default",
+    "delete",
+    "desc",
+    "distinct",
+    "do",
+    "else",
+    "elseif",
+    "elsif",
+    "end",
+    "escape",
+    "except",
+    "exists",
+    "exit",
+    "fetch",
+    "filter",
+    "first",
+    "for",
+    "foreach",
+    "from",
+    "full",
+    "get",
+    "group",
+    "groups",
+    "having",
+    "if",
+    "ilike",
+    "in",
+    "inner",
+    "insert",
+    "intersect",
+    "into",
+    "is",
+    "isnull",
+    "join",
+    "lateral",
+    "like",
+    "limit",
+    "loop",
+    "materialized",
+    "merge",
+    "move",
+    "natural",
+    "next",
+    "not",
+    "notnull",
+    "null",
+    "of",
+    "offset",
+    "on",
+    "only",
+    "operator",
+    "or",
+    "order",
+    "outer",
+    "over",
+    "partition",
+    "perform",
+    "query",
+    "raise",
+    "return",
+    "returning",
+    "reverse",
+    "rollup",
+    "row",
+    "rows",
+    "select",
+    "set",
+    "sets",
+    "similar",
+    "slice",
+    "some",
+    "strict",
+    "then",
+    "to",
+    "union",
+    "update",
+    "using",
+    "values",
+    "when",
+    "where",
+    "while",
+    "window",
+    "with",
+    "within",
+];
+
+/// Whether a function of this name is one of PostgreSQL's own that are known to be harmless.
+pub(super) fn is_harmless_builtin(name: &str) -> bool {
+    BUILTINS.lines().any(|builtin| builtin == name)
+}
+
+/// One name a line.
+const BUILTINS: &str = include_str!("builtins.txt");
+
+/// Whether a function of this name is dangerous in any schema.
+pub(super) fn is_dangerous(name: &str) -> bool {
+    DANGEROUS.contains(&name)
+        || DANGEROUS_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}

@@ -1,0 +1,108 @@
+//! What a surface is built from. The command line turns its configuration file into these types.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rolegate_pg::pools::PoolsConfig;
+use rolegate_pg::wire::{Endpoint, Login};
+use secrecy::SecretString;
+
+use crate::budget::DefaultBudget;
+
+/// How a role runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The connection is logged in as the role.
+    Login,
+    /// The connection is logged in as the authenticator and switches to the role.
+    Assume,
+}
+
+/// One database behind the gateway.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// Its name in paths and in `db_name`.
+    pub name: String,
+    /// Where it is, for callers' code.
+    pub endpoint: Endpoint,
+    /// Exposed schemas; the first is the default of method names.
+    pub schemas: Vec<String>,
+    /// Schema of our own objects.
+    pub engine_schema: String,
+    /// Prefix of our own roles.
+    pub role_prefix: String,
+    /// The gateway's own login.
+    pub gateway: Login,
+    /// Login of assume mode.
+    pub authenticator: Login,
+    /// Login of requests without a token; `None` refuses them.
+    pub anonymous: Option<Login>,
+    /// How roles run unless named in `modes`.
+    pub mode: Mode,
+    /// Roles that run in the other mode.
+    pub modes: BTreeMap<String, Mode>,
+    /// Passwords of roles in login mode, where the server asks for them.
+    pub passwords: BTreeMap<String, SecretString>,
+    /// Predefined roles (`pg_*`) a target may be a member of.
+    pub allowed_predefined_roles: Vec<String>,
+    /// Pool bounds. `endpoint` and `schema` in it are those above.
+    pub pools: PoolsConfig,
+    /// Connections for our own work.
+    pub own_connections: usize,
+    /// Time between two looks at the catalog.
+    pub poll_interval: Duration,
+    /// Budget of roles without one of their own.
+    pub budget: DefaultBudget,
+}
+
+/// Behaviour of the gateway surface.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Elements of a batch.
+    pub max_batch: usize,
+    /// Elements of a batch that run at the same time.
+    pub batch_concurrency: usize,
+    /// `Prefer: tx=rollback` is honoured.
+    pub dry_run: bool,
+    /// Headers that functions see in `request.headers`, lower case. Credentials never.
+    pub visible_headers: Vec<String>,
+    /// Origins that browsers may call from; empty: none. `*` alone allows any, without credentials.
+    pub allowed_origins: Vec<String>,
+    /// Address the outside world uses, for metadata documents.
+    pub public_url: Option<String>,
+    /// How long a stored result of an idempotent call is kept.
+    pub idempotency_ttl: Duration,
+    /// How long a repeat waits for the first call.
+    pub idempotency_wait: Duration,
+    /// Lifetime of tokens of password logins.
+    pub login_token_ttl: Duration,
+    /// Event streams at the same time.
+    pub max_streams: usize,
+    /// Title of the OpenAPI document.
+    pub title: String,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 2 * 1024 * 1024,
+            max_batch: 1000,
+            batch_concurrency: 8,
+            dry_run: false,
+            visible_headers: [
+                "accept", "accept-language", "origin", "referer", "user-agent", "traceparent",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            allowed_origins: Vec::new(),
+            public_url: None,
+            idempotency_ttl: Duration::from_secs(24 * 3600),
+            idempotency_wait: Duration::from_secs(10),
+            login_token_ttl: Duration::from_secs(8 * 3600),
+            max_streams: 1000,
+            title: "Rolegate".to_owned(),
+        }
+    }
+}

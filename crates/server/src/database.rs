@@ -1,0 +1,361 @@
+//! One database behind the gateway: its catalog, its connections, its keys, and the background
+//! work that keeps them current.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use jiff::SignedDuration;
+use moka::sync::Cache;
+use rolegate_auth::api_token::{ApiTokenOptions, ApiTokens};
+use rolegate_auth::claims_signer::ClaimsSigner;
+use rolegate_auth::jwt::{VerifierError, VerifierOptions};
+use rolegate_auth::signing::{OwnToken, SealingKey, SigningError, SigningKeys};
+use rolegate_auth::{
+    Authenticator, IssuerConfig, PasswordCheck, Refusal, Verifier, admit_login,
+};
+use rolegate_model::{Clock, RoleName, RoleNameError};
+use rolegate_pg::catalog::{Catalog, CatalogConfig, CatalogError, RoleFacts, Snapshot};
+use rolegate_pg::own::{OwnPool, OwnPoolError};
+use rolegate_pg::pools::Pools;
+use rolegate_pg::quote;
+use rolegate_rpc::assume::Verdicts;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::budget::Budget;
+use crate::config::DatabaseConfig;
+use crate::events::EventHub;
+use crate::identity::run_mode;
+use crate::revocation::{self, Served};
+use crate::stores::{EngineSql, StoredKeys, StoredTokens};
+
+/// A database that is being served.
+#[derive(Debug)]
+pub struct Database {
+    pub(crate) config: DatabaseConfig,
+    pub(crate) catalog: Catalog,
+    pub(crate) pools: Pools,
+    pub(crate) own: OwnPool,
+    pub(crate) sql: Arc<EngineSql>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) signing: Option<Arc<SigningKeys>>,
+    pub(crate) password: Option<PasswordCheck>,
+    pub(crate) events: Arc<EventHub>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// `search_path` of callers, quoted.
+    pub(crate) search_path: Arc<str>,
+    served: Arc<Served>,
+    budgets: Cache<u32, Arc<Budget>>,
+    claims: Arc<ClaimsSigner>,
+    api_tokens: Arc<ApiTokens>,
+    verifier: Arc<Verifier>,
+    verdicts: ArcSwapOption<(Arc<Snapshot>, Arc<Verdicts>)>,
+}
+
+/// Why a database can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No connection for our own work.
+    #[error("no connection to the database `{0}` as the gateway's own login")]
+    Own(String, #[source] OwnPoolError),
+    /// The catalog can't be read; most often because nothing was migrated.
+    #[error("the catalog of the database `{0}` can't be read; was `rolegate migrate` run?")]
+    Catalog(String, #[source] CatalogError),
+    /// The issuers don't fit together.
+    #[error("the issuers can't be used")]
+    Issuers(#[source] VerifierError),
+    /// The signing keys can't be opened.
+    #[error("the signing keys can't be opened")]
+    Signing(#[source] SigningError),
+    /// The anonymous login's name is not a usable role name.
+    #[error("the anonymous login's name can't be used")]
+    Anonymous(#[source] RoleNameError),
+    /// The key that signs claims can't be read.
+    #[error("the key that signs claims can't be read")]
+    ClaimsKey(#[source] tokio_postgres::Error),
+}
+
+/// Why no token was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// There is no sealing key, so there are no keys of ours.
+    #[error("no signing key is configured")]
+    Off,
+    /// The role may not be used.
+    #[error("the role is refused")]
+    Refused(#[from] Refusal),
+    /// The catalog can't be read.
+    #[error("the role can't be looked up")]
+    Catalog(#[from] CatalogError),
+    /// Signing failed.
+    #[error("signing failed")]
+    Signing(#[from] SigningError),
+}
+
+/// What all databases of a process share.
+#[derive(Debug)]
+pub struct Shared<'a> {
+    /// Issuers of accepted JWTs.
+    pub issuers: &'a [IssuerConfig],
+    /// Seals our signing keys; `None`: no tokens of our own.
+    pub sealing_key: Option<&'a [u8]>,
+    /// Checks passwords of one database's logins; `None`: no password login.
+    pub password: Option<PasswordCheck>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Database {
+    /// Connects, reads the catalog and the keys.
+    pub async fn open(config: DatabaseConfig, shared: Shared<'_>) -> Result<Arc<Self>, OpenError> {
+        let name = || config.name.clone();
+        let own = OwnPool::new(&config.endpoint, &config.gateway, config.own_connections)
+            .map_err(|error| OpenError::Own(name(), error))?;
+        let catalog = Catalog::open(own.clone(), catalog_config(&config))
+            .await
+            .map_err(|error| OpenError::Catalog(name(), error))?;
+        let sql = EngineSql::new(&config.engine_schema);
+
+        let signing = match shared.sealing_key {
+            Some(bytes) => Some(signing_keys(&own, &sql, bytes, &shared.clock).await?),
+            None => None,
+        };
+        let verifier = Verifier::new(
+            shared.issuers,
+            signing.clone(),
+            VerifierOptions::default(),
+            &shared.clock,
+        )
+        .map_err(OpenError::Issuers)?;
+        let verifier = Arc::new(verifier);
+        let tokens = StoredTokens { pool: own.clone(), sql: Arc::clone(&sql) };
+        let api_tokens = Arc::new(ApiTokens::new(Arc::new(tokens), ApiTokenOptions::default()));
+        let anonymous = config
+            .anonymous
+            .as_ref()
+            .map(|login| RoleName::new(&login.user))
+            .transpose()
+            .map_err(OpenError::Anonymous)?;
+        let authenticator =
+            Authenticator::new(Arc::clone(&verifier), Some(Arc::clone(&api_tokens)), anonymous);
+
+        let claims = Arc::new(ClaimsSigner::new(Arc::clone(&shared.clock)));
+        let pools = Pools::new(config.pools.clone(), Arc::clone(&claims) as _);
+        let events = EventHub::new(&config, own.clone(), Arc::clone(&sql));
+        let search_path: Vec<String> =
+            config.schemas.iter().map(|schema| quote::ident(schema)).collect();
+        let search_path = format!("{}, pg_temp", search_path.join(", ")).into();
+        let database = Arc::new(Self {
+            config,
+            catalog,
+            pools,
+            own,
+            sql,
+            authenticator,
+            signing,
+            password: shared.password,
+            events,
+            clock: shared.clock,
+            search_path,
+            served: Arc::default(),
+            budgets: Cache::new(10_000),
+            claims,
+            api_tokens,
+            verifier,
+            verdicts: ArcSwapOption::empty(),
+        });
+        database.refresh_claims_key().await?;
+        Ok(database)
+    }
+
+    /// Name in paths and in `db_name`.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The budget of a role; the same one as long as its facts are the same.
+    pub(crate) fn budget(&self, facts: &Arc<RoleFacts>) -> Arc<Budget> {
+        self.served.note(facts);
+        self.budgets.get_with(facts.identity.oid, || {
+            Arc::new(Budget::new(facts.budget, &facts.settings, &self.config.budget))
+        })
+    }
+
+    /// `server_version` of the cluster.
+    pub fn server_version(&self) -> &str {
+        &self.catalog.database().server_version
+    }
+
+    /// Signs a token for a role that may be used here. For password logins and for development;
+    /// whoever calls this has checked who asks.
+    pub async fn sign_for(
+        &self,
+        role: &RoleName,
+        lifetime: Duration,
+    ) -> Result<SecretString, SignError> {
+        let facts = self.catalog.role(role).await?;
+        let mode = run_mode(self.config.mode_of(role));
+        let identity = admit_login(role, facts.as_deref(), mode)?;
+        let signing = self.signing.as_ref().ok_or(SignError::Off)?;
+        let token = OwnToken {
+            role: &identity,
+            database: self.name(),
+            lifetime: SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX),
+        };
+        Ok(signing.sign(&token)?.token)
+    }
+
+    /// Starts the background work on `tasks`; it ends at `stop`.
+    pub fn start(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+        let catalog = self.catalog.clone();
+        let token = stop.clone();
+        tasks.spawn(async move { catalog.watch(token).await });
+
+        let database = Arc::clone(self);
+        let token = stop.clone();
+        tasks.spawn(async move { database.watch_rights(token).await });
+
+        let database = Arc::clone(self);
+        let token = stop.clone();
+        tasks.spawn(async move { database.keep_house(token).await });
+
+        let events = Arc::clone(&self.events);
+        let token = stop.clone();
+        tasks.spawn(async move { events.run(token).await });
+    }
+
+    /// Ends what callers still run and closes the connections.
+    pub async fn close(&self) {
+        self.pools.close().await;
+        self.verifier.shut_down().await;
+        self.own.close();
+    }
+
+    /// Acts on what the catalog's poll finds, until `stop`.
+    async fn watch_rights(self: Arc<Self>, stop: CancellationToken) {
+        let mut changes = self.catalog.changes();
+        let mut seen = *changes.borrow_and_update();
+        loop {
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+            let now = *changes.borrow_and_update();
+            if now.epoch != seen.epoch {
+                self.epoch_changed().await;
+            }
+            if now.roles != seen.roles {
+                self.budgets.invalidate_all();
+                revocation::roles_changed(&self.catalog, &self.pools, &self.served, &self.config)
+                    .await;
+            }
+            seen = now;
+        }
+    }
+
+    /// Tokens, keys or budgets changed.
+    async fn epoch_changed(&self) {
+        self.api_tokens.forget_all();
+        self.budgets.invalidate_all();
+        if let Some(signing) = &self.signing
+            && let Err(error) = signing.reload().await
+        {
+            tracing::warn!(%error, cause = ?error, "signing_keys_not_reloaded");
+        }
+        if let Err(error) = self.refresh_claims_key().await {
+            tracing::warn!(%error, cause = ?error, "claims_key_not_reloaded");
+        }
+    }
+
+    /// Which functions may run in assume mode; computed once for each snapshot.
+    pub(crate) fn verdicts(&self, snapshot: &Arc<Snapshot>) -> Arc<Verdicts> {
+        let known = self.verdicts.load();
+        if let Some(known) = &*known
+            && Arc::ptr_eq(&known.0, snapshot)
+        {
+            return Arc::clone(&known.1);
+        }
+        let verdicts = Arc::new(Verdicts::of(snapshot));
+        self.verdicts.store(Some(Arc::new((Arc::clone(snapshot), Arc::clone(&verdicts)))));
+        verdicts
+    }
+
+    /// Small work at long intervals.
+    async fn keep_house(self: Arc<Self>, stop: CancellationToken) {
+        let mut every = tokio::time::interval(Duration::from_secs(30));
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = every.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            if let Err(error) = self.house_work().await {
+                tracing::warn!(%error, cause = ?error, "house_keeping_failed");
+            }
+        }
+    }
+
+    async fn house_work(&self) -> Result<(), OpenError> {
+        self.refresh_claims_key().await?;
+        let used = self.api_tokens.take_used();
+        let client =
+            self.own.get().await.map_err(|error| OpenError::Own(self.name().to_owned(), error))?;
+        if !used.is_empty() {
+            let sql = self.sql.of("select rolegate.touch_api_tokens($1)");
+            client.execute(&sql, &[&used]).await.map_err(OpenError::ClaimsKey)?;
+        }
+        for sql in [
+            "select rolegate.idempotency_prune(1000)",
+            "select rolegate.event_prune(interval '1 hour', 10000)",
+        ] {
+            client.execute(&self.sql.of(sql), &[]).await.map_err(OpenError::ClaimsKey)?;
+        }
+        Ok(())
+    }
+
+    async fn refresh_claims_key(&self) -> Result<(), OpenError> {
+        let client =
+            self.own.get().await.map_err(|error| OpenError::Own(self.name().to_owned(), error))?;
+        let sql = self.sql.of("select k.key_id, k.key from rolegate.claim_signing_key() k");
+        let row = client.query_one(&sql, &[]).await.map_err(OpenError::ClaimsKey)?;
+        let id: i32 = row.try_get(0).map_err(OpenError::ClaimsKey)?;
+        if self.claims.key_id() != Some(id) {
+            self.claims.set_key(id, row.try_get(1).map_err(OpenError::ClaimsKey)?);
+        }
+        Ok(())
+    }
+}
+
+fn catalog_config(config: &DatabaseConfig) -> CatalogConfig {
+    CatalogConfig {
+        schemas: config.schemas.clone(),
+        engine_schema: config.engine_schema.clone(),
+        role_prefix: config.role_prefix.clone(),
+        authenticator: config.authenticator.user.clone(),
+        allowed_predefined_roles: config.allowed_predefined_roles.clone(),
+        poll_interval: config.poll_interval.min(Duration::from_millis(500)),
+    }
+}
+
+async fn signing_keys(
+    own: &OwnPool,
+    sql: &Arc<EngineSql>,
+    sealing: &[u8],
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<SigningKeys>, OpenError> {
+    let sealing = SealingKey::from_bytes(sealing)
+        .map_err(|error| OpenError::Signing(SigningError::Sealed(error)))?;
+    let store = StoredKeys { pool: own.clone(), sql: Arc::clone(sql) };
+    let keys = SigningKeys::open(
+        rolegate_auth::verified::OWN_ISSUER,
+        Arc::new(store),
+        sealing,
+        Arc::clone(clock),
+    )
+    .await
+    .map_err(OpenError::Signing)?;
+    keys.ensure_key().await.map_err(OpenError::Signing)?;
+    Ok(keys)
+}

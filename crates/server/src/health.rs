@@ -1,0 +1,92 @@
+//! Liveness, readiness and metrics: on a listener of their own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use http::{StatusCode, header};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::database::Database;
+
+/// What the listener answers from.
+#[derive(Debug)]
+pub struct Health {
+    databases: Vec<Arc<Database>>,
+    metrics: Option<PrometheusHandle>,
+    draining: AtomicBool,
+}
+
+impl Health {
+    /// Answers for these databases.
+    pub fn new(databases: Vec<Arc<Database>>, metrics: Option<PrometheusHandle>) -> Arc<Self> {
+        Arc::new(Self { databases, metrics, draining: AtomicBool::new(false) })
+    }
+
+    /// From now on not ready: the process is about to stop.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+}
+
+/// `/livez`, `/readyz`, `/metrics`.
+pub fn router(health: Arc<Health>) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(show_metrics))
+        .with_state(health)
+}
+
+/// Ready when every database answers. Says which one does not, and nothing more.
+async fn readyz(State(health): State<Arc<Health>>) -> impl IntoResponse {
+    if health.draining.load(Ordering::Acquire) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
+    }
+    let mut text = String::new();
+    let mut status = StatusCode::OK;
+    for database in &health.databases {
+        let answered = tokio::time::timeout(Duration::from_secs(2), async {
+            let client = database.own.get().await.ok()?;
+            client.simple_query("").await.ok()
+        });
+        let ready = matches!(answered.await, Ok(Some(_)));
+        if !ready {
+            status = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        text.push_str(database.name());
+        text.push_str(if ready { " ok\n" } else { " unreachable\n" });
+    }
+    (status, text)
+}
+
+async fn show_metrics(State(health): State<Arc<Health>>) -> impl IntoResponse {
+    for database in &health.databases {
+        let status = database.pools.status();
+        let label = database.name().to_owned();
+        #[expect(clippy::cast_precision_loss, reason = "counts of connections are small")]
+        for (name, value) in [
+            ("rolegate_pool_connections", status.connections as f64),
+            ("rolegate_pool_idle", status.idle as f64),
+            ("rolegate_pool_waiting", status.waiting as f64),
+        ] {
+            metrics::gauge!(name, "database" => label.clone()).set(value);
+        }
+    }
+    match &health.metrics {
+        Some(handle) => (
+            StatusCode::OK,
+            [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+            handle.render(),
+        ),
+        None => (
+            StatusCode::NOT_FOUND,
+            [(header::CONTENT_TYPE, "text/plain")],
+            "metrics are not collected\n".to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod access;
+pub mod budget;
+pub mod call;
+pub mod config;
+pub mod database;
+pub mod events;
+pub mod health;
+mod idempotency;
+pub mod identity;
+pub mod login_mode;
+pub mod metrics;
+mod ndjson;
+pub mod problem;
+pub mod request;
+pub mod revocation;
+pub mod router;
+mod routes;
+pub mod serve;
+mod stores;

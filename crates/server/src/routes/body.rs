@@ -1,0 +1,37 @@
+//! Reading a request's body within its bounds.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use rolegate_model::ErrorCode;
+
+use crate::problem::Problem;
+
+/// Reads the body. A body that is not declared as JSON is refused: a browser sends other types
+/// across origins without asking first.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    let bytes = Limited::new(body, limit).collect().await.map_err(|error| {
+        if error.downcast_ref::<LengthLimitError>().is_some() {
+            Problem::new(ErrorCode::BodyTooLarge).hint(format!("At most {limit} bytes."))
+        } else {
+            Problem::new(ErrorCode::InvalidRequest).message("The body could not be read.")
+        }
+    })?;
+    let bytes = bytes.to_bytes();
+    if !bytes.is_empty() && !is_json(headers) {
+        return Err(Problem::new(ErrorCode::UnsupportedMediaType));
+    }
+    Ok(bytes)
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json"
+        || essence == "application/json-rpc"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}

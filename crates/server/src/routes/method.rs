@@ -1,0 +1,187 @@
+//! `POST` and `GET /api/{database}/{method}`: one call.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use rolegate_model::ErrorCode;
+use rolegate_pg::session::Access;
+use rolegate_rpc::envelope::parse_path_call;
+use rolegate_rpc::{CallError, Params, Shape};
+
+use super::rpc::{self, MAX_DEPTH};
+use super::{body, session};
+use crate::call::{CallResult, Session};
+use crate::idempotency;
+use crate::ndjson;
+use crate::problem::Problem;
+use crate::request::RequestContext;
+use crate::router::App;
+
+/// A call whose body is an envelope or just the params.
+pub(crate) async fn post(
+    State(app): State<App>,
+    Path((database, method)): Path<(String, String)>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let answer = async {
+        app.database(&database)?;
+        let bytes = body::read(&headers, body, app.config().max_body_bytes).await?;
+        let call = match parse_path_call(&bytes, &method, MAX_DEPTH) {
+            Ok(call) => call,
+            Err(rejected) => return Err(Problem::from(&rejected.error)),
+        };
+        let session = session::session(&app, &database, &context, &headers).await?;
+        if wants_lines(&headers) && !call.envelope {
+            let params = Params::from_json(call.params).map_err(CallError::from)?;
+            return lines(session, &method, &params).await;
+        }
+        let key = idempotency::key(&headers).or(call.idempotency_key.map(Into::into));
+        let result = rpc::dispatch(&app, &session, &method, call.params, key.as_deref()).await;
+        match (call.envelope, call.id) {
+            (true, None) => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                Ok(response)
+            }
+            (true, id) => Ok(rpc::single(result, id, &context)),
+            (false, _) => result.map(bare),
+        }
+    };
+    answer.await.unwrap_or_else(|problem: Problem| problem.into_response_for(&context))
+}
+
+/// A call of a STABLE or IMMUTABLE function, read only, with an `ETag`.
+pub(crate) async fn get(
+    State(app): State<App>,
+    Path((database, method)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+) -> Response {
+    let answer = async {
+        let session = session::session(&app, &database, &context, &headers).await?;
+        let pairs = pairs(query.as_deref().unwrap_or_default());
+        let params = Params::from_query(pairs);
+        if wants_lines(&headers) {
+            return lines(session, &method, &params).await;
+        }
+        let call = session.prepare(&method, &params).await?;
+        if call.access != Access::ReadOnly {
+            return Err(Problem::new(ErrorCode::MethodNotAllowed)
+                .hint("GET calls STABLE and IMMUTABLE functions; call this one with POST."));
+        }
+        let result = session.run(call).await?;
+        Ok(tagged(result, &headers))
+    };
+    answer.await.unwrap_or_else(|problem: Problem| problem.into_response_for(&context))
+}
+
+/// Rows as they come, one JSON text a line.
+async fn lines(session: Session, method: &str, params: &Params<'_>) -> Result<Response, Problem> {
+    let call = session.prepare(method, params).await?;
+    if call.shape != Shape::Rows {
+        return Err(Problem::new(ErrorCode::InvalidRequest)
+            .message("Only functions that return a set can be streamed.")
+            .hint("Ask for application/json."));
+    }
+    if session.context.method == http::Method::GET && call.access != Access::ReadOnly {
+        return Err(Problem::new(ErrorCode::MethodNotAllowed));
+    }
+    ndjson::respond(session, call).await
+}
+
+fn bare(result: CallResult) -> Response {
+    let mut response = rpc::json(result.status.unwrap_or(StatusCode::OK), result.json);
+    response.headers_mut().extend(result.headers);
+    response
+}
+
+/// The result with a validator; 304 if the client has it already. A cache must ask every time:
+/// what one caller sees is not what another one sees.
+fn tagged(result: CallResult, headers: &HeaderMap) -> Response {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &result.json);
+    let mut tag = String::with_capacity(34);
+    tag.push('"');
+    for byte in &digest.as_ref()[..16] {
+        tag.push_str(&format!("{byte:02x}"));
+    }
+    tag.push('"');
+    let unchanged = result.status.is_none() && matches(headers, &tag);
+    let mut response = if unchanged {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        rpc::json(result.status.unwrap_or(StatusCode::OK), result.json)
+    };
+    let own = response.headers_mut();
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        own.insert(header::ETAG, tag);
+    }
+    own.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    own.insert(header::VARY, HeaderValue::from_static("authorization, accept"));
+    own.extend(result.headers);
+    response
+}
+
+/// Whether `If-None-Match` has the tag (weak comparison) or is `*`.
+fn matches(headers: &HeaderMap, tag: &str) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|candidate| candidate == "*" || candidate.trim_start_matches("W/") == tag)
+}
+
+fn wants_lines(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains("application/x-ndjson"))
+}
+
+/// Decodes a query string.
+fn pairs(query: &str) -> Vec<(String, String)> {
+    let decode = |text: &str| {
+        let spaced = text.replace('+', " ");
+        percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+    };
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_strings_are_decoded() {
+        assert_eq!(
+            pairs("a=1&b=x+y%26z&a=2&c"),
+            [("a", "1"), ("b", "x y&z"), ("a", "2"), ("c", "")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+        assert!(pairs("").is_empty());
+    }
+
+    #[test]
+    fn tags_are_compared_weakly() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"x\", W/\"abc\""));
+        assert!(matches(&headers, "\"abc\""));
+        assert!(!matches(&headers, "\"ab\""));
+    }
+}

@@ -1,0 +1,136 @@
+//! Listening, and stopping without cutting anybody off.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+/// The address a request came from, as the socket says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub SocketAddr);
+
+/// Bounds of a listener.
+#[derive(Debug, Clone)]
+pub struct ListenLimits {
+    /// Connections at the same time; further ones wait in the kernel's backlog.
+    pub max_connections: usize,
+    /// How long a client may take to send the head of a request.
+    pub header_timeout: Duration,
+    /// HTTP/2 streams of one connection at the same time.
+    pub max_streams: u32,
+}
+
+impl Default for ListenLimits {
+    fn default() -> Self {
+        Self { max_connections: 4096, header_timeout: Duration::from_secs(10), max_streams: 128 }
+    }
+}
+
+/// A bound listener that does not serve yet.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds; port 0 takes any free one.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`, then lets open requests end. Returns when the last connection is
+    /// closed; the caller bounds how long it waits for that.
+    pub async fn serve(self, router: Router, limits: ListenLimits, stop: CancellationToken) {
+        let tracker = TaskTracker::new();
+        let slots = Arc::new(Semaphore::new(limits.max_connections));
+        let builder = builder(&limits);
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+            let (stream, peer) = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = self.socket.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        // Out of descriptors, or a client that left at once: neither is a reason
+                        // to stop, the first is one to pause.
+                        tracing::warn!(%error, "accept_failed");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                },
+            };
+            let connection =
+                serve_connection(builder.clone(), stream, peer, router.clone(), stop.clone());
+            tracker.spawn(async move {
+                connection.await;
+                drop(slot);
+            });
+        }
+        drop(self.socket);
+        tracker.close();
+        tracker.wait().await;
+    }
+}
+
+fn builder(limits: &ListenLimits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.max_streams)
+        .max_pending_accept_reset_streams(Some(32))
+        .keep_alive_interval(Some(Duration::from_secs(30)));
+    builder
+}
+
+async fn serve_connection(
+    builder: auto::Builder<TokioExecutor>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    stop: CancellationToken,
+) {
+    // Answers are written whole; waiting for more would only add latency.
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(PeerAddress(peer));
+        let answer = router.clone().oneshot(request.map(Body::new));
+        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::trace!(%error, "connection_ended");
+    }
+}

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+pub mod clusters;
+pub mod database;
+pub mod each_version;
+pub mod fault_proxy;
+pub mod identity_provider;
+pub mod provision;
+
+pub use clusters::{Clusters, Version};
+pub use database::{Admitted, TestDatabase};
+pub use each_version::for_each_version;
+pub use fault_proxy::FaultProxy;
+pub use identity_provider::{IdentityProvider, SigningKey};
