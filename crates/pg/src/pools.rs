@@ -2,15 +2,17 @@
 //!
 //! A connection belongs to one task for its whole life, and requests are messages to it: a caller
 //! that goes away can't leave a connection in the middle of something. There is one pool for each
-//! login, all pools share one budget of connections, and a login without work gives its
-//! connections up to one that waits.
+//! login, all pools share one budget of connections, and a login that has none gets one in turn:
+//! idle connections are given up at once, busy ones after their request.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use futures_util::FutureExt as _;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +25,10 @@ use crate::wire::{ConnectError, Endpoint, Login};
 mod login_pool;
 
 use login_pool::{LoginPool, Rejected, Ticket};
+
+/// How long a login's only connection is kept under load while another login has none: a new one
+/// costs the server a process.
+const TENURE: Duration = Duration::from_millis(100);
 
 /// Pause after a failed attempt to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -59,9 +65,12 @@ struct Shared {
     config: PoolsConfig,
     signer: Arc<dyn ClaimsSigner>,
     pools: Mutex<HashMap<String, Arc<LoginPool>>>,
-    connections: AtomicUsize,
-    /// Some login waits for a connection that another one could give up.
-    wanted: Notify,
+    /// Connections that may still be opened. Fair: who waits longest is next.
+    budget: Arc<Semaphore>,
+    /// Connections that logins without any wait for, and nobody has given up yet.
+    wanted: AtomicUsize,
+    /// Wakes an idle connection to give itself up.
+    wake: Notify,
     tasks: TaskTracker,
     closed: CancellationToken,
 }
@@ -83,11 +92,12 @@ impl Pools {
     /// No connection is made before the first request.
     pub fn new(config: PoolsConfig, signer: Arc<dyn ClaimsSigner>) -> Self {
         Self(Arc::new(Shared {
+            budget: Arc::new(Semaphore::new(config.max_connections)),
             config,
             signer,
             pools: Mutex::default(),
-            connections: AtomicUsize::new(0),
-            wanted: Notify::new(),
+            wanted: AtomicUsize::new(0),
+            wake: Notify::new(),
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
         }))
@@ -105,20 +115,20 @@ impl Pools {
         let queue_limit = deadline.min(Instant::now() + self.0.config.wait_timeout);
         tokio::select! {
             biased;
-            outcome = &mut answer => return outcome.unwrap_or(Err(SessionError::Closed)),
+            outcome = &mut answer => return outcome.unwrap_or_else(|_| Err(self.0.unanswered())),
             () = tokio::time::sleep_until(queue_limit) => {}
         }
         // Still here: either it waits, and that is over, or it runs, and its own deadline holds.
         if ticket.give_up() {
             return Err(SessionError::Overloaded);
         }
-        answer.await.unwrap_or(Err(SessionError::Closed))
+        answer.await.unwrap_or_else(|_| Err(self.0.unanswered()))
     }
 
     fn submit(&self, login: &Login, mut job: Job) -> Result<Ticket, SessionError> {
         // A pool can close between finding it and using it; the next one is new.
         for _ in 0..3 {
-            let pool = self.0.pool(login);
+            let Some(pool) = self.0.pool(login) else { break };
             match pool.submit(job) {
                 Ok(ticket) => {
                     self.0.grow(&pool);
@@ -163,7 +173,7 @@ impl Pools {
     pub fn status(&self) -> PoolsStatus {
         let pools = self.0.lock();
         PoolsStatus {
-            connections: self.0.connections.load(Ordering::Relaxed),
+            connections: self.0.config.max_connections - self.0.budget.available_permits(),
             idle: pools.values().map(|pool| pool.idle()).sum(),
             waiting: pools.values().map(|pool| pool.waiting()).sum(),
             logins: pools.len(),
@@ -188,10 +198,14 @@ impl Shared {
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn pool(&self, login: &Login) -> Arc<LoginPool> {
+    /// The login's pool; none when all pools are closed.
+    fn pool(&self, login: &Login) -> Option<Arc<LoginPool>> {
         let mut pools = self.lock();
+        if self.closed.is_cancelled() {
+            return None;
+        }
         if let Some(pool) = pools.get(&login.user) {
-            return Arc::clone(pool);
+            return Some(Arc::clone(pool));
         }
         let settings = WorkerSettings {
             endpoint: self.config.endpoint.clone(),
@@ -202,45 +216,41 @@ impl Shared {
         };
         let pool = Arc::new(LoginPool::new(settings, self.config.max_waiting));
         pools.insert(login.user.clone(), Arc::clone(&pool));
-        pool
+        Some(pool)
+    }
+
+    /// The error of a request whose connection ended without a word.
+    fn unanswered(&self) -> SessionError {
+        if self.closed.is_cancelled() {
+            return SessionError::Closed;
+        }
+        SessionError::Lost {
+            nothing_ran: false,
+            source: std::io::Error::other("the task of the connection ended"),
+        }
     }
 
     /// Opens one more connection if the request just queued needs it and the budgets allow it.
     fn grow(self: &Arc<Self>, pool: &Arc<LoginPool>) {
-        if pool.idle() >= pool.waiting() {
+        if pool.idle() >= pool.waiting() || !pool.reserve(self.config.max_connections_per_login) {
             return;
         }
-        if !pool.reserve(self.config.max_connections_per_login) {
-            return;
-        }
-        let reserved = self.connections.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
-            (n < self.config.max_connections).then_some(n + 1)
-        });
-        if reserved.is_err() {
-            pool.unreserve();
-            if pool.size() == 0 {
-                // Somebody else has to give one up; the connection opens when it did.
-                self.wanted.notify_one();
-                let shared = Arc::clone(self);
-                let pool = Arc::clone(pool);
-                self.tasks.spawn(async move { shared.grow_later(&pool).await });
-            }
+        let permit = Arc::clone(&self.budget).try_acquire_owned().ok();
+        // A login that has a connection waits for that one; one that has none waits in line.
+        if permit.is_none() && pool.unreserve_unless_last() {
             return;
         }
         let shared = Arc::clone(self);
         let pool = Arc::clone(pool);
         self.tasks.spawn(async move {
-            if let Err(error) = shared.serve(&pool).await {
-                pool.connect_failed(&error);
-                // Whoever comes next waits a little, so that a server that is down is not asked
-                // as fast as it can refuse.
-                tokio::select! {
-                    () = tokio::time::sleep(RECONNECT_PAUSE) => {}
-                    () = shared.closed.cancelled() => {}
-                }
+            let permit = match permit {
+                Some(permit) => Some(permit),
+                None => shared.wait_in_line(&pool).await,
+            };
+            if let Some(permit) = permit {
+                shared.live_and_die(&pool, permit).await;
             }
             pool.unreserve();
-            shared.connections.fetch_sub(1, Ordering::AcqRel);
             // A request may have been queued for the connection that just ended.
             if pool.waiting() > 0 && !shared.closed.is_cancelled() {
                 shared.grow(&pool);
@@ -248,25 +258,51 @@ impl Shared {
         });
     }
 
-    /// Tries again while somebody waits in vain; bounded by the wait timeout of the requests.
-    async fn grow_later(self: &Arc<Self>, pool: &Arc<LoginPool>) {
-        let until = Instant::now() + self.config.wait_timeout;
-        while Instant::now() < until && pool.size() == 0 && pool.waiting() > 0 {
+    /// Waits until some login gives a connection up; `None` if nobody needs it any more.
+    async fn wait_in_line(&self, pool: &LoginPool) -> Option<OwnedSemaphorePermit> {
+        while pool.is_wanted() && !pool.revoked.is_cancelled() {
+            self.wanted.fetch_add(1, Ordering::AcqRel);
+            self.wake.notify_one();
+            let permit = tokio::select! {
+                permit = Arc::clone(&self.budget).acquire_owned() => permit.ok(),
+                () = tokio::time::sleep(self.config.wait_timeout) => None,
+                () = self.closed.cancelled() => None,
+            };
+            // Somebody's end may have come before anybody gave up one for us.
+            self.claim_wanted();
+            if permit.is_some() || self.closed.is_cancelled() {
+                return permit;
+            }
+        }
+        None
+    }
+
+    /// Whether a connection is wanted elsewhere; then the one who asks has to give its own up.
+    fn claim_wanted(&self) -> bool {
+        self.wanted
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1))
+            .is_ok()
+    }
+
+    async fn live_and_die(&self, pool: &LoginPool, permit: OwnedSemaphorePermit) {
+        // A panic is the bug of whoever wrote the request; the budget must not shrink by it.
+        let life = AssertUnwindSafe(self.serve(pool)).catch_unwind().await;
+        drop(permit);
+        if let Ok(Err(error)) = life {
+            tracing::debug!(%error, "connection_never_began");
+            // Whoever comes next waits a little, so that a server that is down is not asked as
+            // fast as it can refuse.
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(5)) => {}
-                () = self.closed.cancelled() => return,
+                () = tokio::time::sleep(RECONNECT_PAUSE) => {}
+                () = self.closed.cancelled() => {}
             }
-            if self.connections.load(Ordering::Acquire) < self.config.max_connections {
-                self.grow(pool);
-                return;
-            }
-            self.wanted.notify_one();
         }
     }
 
     /// The life of one connection; an error if it never began.
     async fn serve(&self, pool: &LoginPool) -> Result<(), SharedConnectError> {
         let mut worker = pool.connect().await?;
+        let _connected = pool.connected();
         metrics::counter!("rolegate_connections_opened_total").increment(1);
         let opened = Instant::now();
         while !pool.revoked.is_cancelled() {
@@ -280,6 +316,9 @@ impl Shared {
             if opened.elapsed() > self.config.max_lifetime {
                 break;
             }
+            if (pool.size() > 1 || opened.elapsed() > TENURE) && self.claim_wanted() {
+                break;
+            }
         }
         worker.close().await;
         Ok(())
@@ -290,17 +329,24 @@ impl Shared {
         if let Some(job) = pool.try_take() {
             return Some(job);
         }
-        tokio::select! {
-            biased;
-            () = pool.revoked.cancelled() => None,
-            // Before a job, so that none is given to a connection the server has closed.
-            error = worker.idle() => {
-                tracing::debug!(%error, "idle_connection_ended");
-                None
+        let idle_timeout = tokio::time::sleep(self.config.idle_timeout);
+        tokio::pin!(idle_timeout);
+        loop {
+            if self.claim_wanted() {
+                return None;
             }
-            job = pool.take() => job,
-            () = tokio::time::sleep(self.config.idle_timeout) => None,
-            () = self.wanted.notified() => None,
+            tokio::select! {
+                biased;
+                () = pool.revoked.cancelled() => return None,
+                // Before a job, so that none is given to a connection the server has closed.
+                error = worker.idle() => {
+                    tracing::debug!(%error, "idle_connection_ended");
+                    return None;
+                }
+                job = pool.take() => return job,
+                () = &mut idle_timeout => return None,
+                () = self.wake.notified() => {}
+            }
         }
     }
 }
@@ -310,6 +356,9 @@ pub(crate) type SharedConnectError = Arc<ConnectError>;
 
 impl LoginPool {
     async fn connect(&self) -> Result<Worker, SharedConnectError> {
-        Worker::open(&self.settings).await.map_err(Arc::new)
+        let attempt = self.attempt();
+        let opened = Worker::open(&self.settings).await.map_err(Arc::new);
+        drop(attempt);
+        opened.inspect_err(|error| self.connect_failed(error))
     }
 }

@@ -64,7 +64,9 @@ impl AuditOptions {
     }
 
     fn anonymous(&self) -> String {
-        self.anonymous_role.clone().unwrap_or_else(|| self.names.role("anonymous"))
+        self.anonymous_role
+            .clone()
+            .unwrap_or_else(|| self.names.role("anonymous"))
     }
 }
 
@@ -106,10 +108,14 @@ pub async fn run(client: &Client, options: &AuditOptions) -> Result<Report, Audi
         options.runs_caller_sql,
     ));
     findings.extend(checks::roles::forbidden(
-        closure::forbidden_roles(client, &options.names, None, &options.allowed_predefined)
-            .await?,
+        closure::forbidden_roles(client, &options.names, None, &options.allowed_predefined).await?,
         &checks::roles::targets(client, options).await?,
     ));
     let unreadable = checks::hba::unreadable(client).await?;
-    Ok(Report::new(server.try_get(2)?, findings, unreadable, &options.allow_list))
+    Ok(Report::new(
+        server.try_get(2)?,
+        findings,
+        unreadable,
+        &options.allow_list,
+    ))
 }

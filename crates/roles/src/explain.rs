@@ -177,9 +177,12 @@ pub async fn explain(client: &Client, question: &Question) -> Result<Explanation
     let asking = sealed::Asking::begin(client, question).await?;
     let result = match &question.target {
         Target::Function(name) => function::explain(&asking, name).await,
-        Target::Table { name, privilege, columns, key } => {
-            table::explain(&asking, name, *privilege, columns, key).await
-        }
+        Target::Table {
+            name,
+            privilege,
+            columns,
+            key,
+        } => table::explain(&asking, name, *privilege, columns, key).await,
         Target::Sql(sql) => statement::explain(&asking, sql).await,
     };
     let ended = asking.end().await;
@@ -192,5 +195,10 @@ pub async fn explain(client: &Client, question: &Question) -> Result<Explanation
         .map(|step| step.verdict)
         .max()
         .unwrap_or(Verdict::Unknown);
-    Ok(Explanation { role: question.role.clone(), target, verdict, steps })
+    Ok(Explanation {
+        role: question.role.clone(),
+        target,
+        verdict,
+        steps,
+    })
 }

@@ -1,6 +1,9 @@
 //! The audit on real servers: silent on a clean installation, and each planted hole is found.
 
-#![expect(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test needs and does not get fails it"
+)]
 
 #[path = "suite/installation.rs"]
 #[expect(dead_code, reason = "the other tests need more of it")]
@@ -10,6 +13,7 @@ use std::collections::BTreeSet;
 
 use installation::{Installation, versions};
 use rolegate_roles::audit::{self, AllowList, AuditOptions, Mode, Report, Severity};
+use tokio_postgres::Client;
 
 /// An application as the guides say it should be.
 const EXAMPLE: &str = "
@@ -40,6 +44,9 @@ struct Example {
     db: Installation,
     clerk: String,
     owner: String,
+    superuser: Client,
+    /// An operator who has no right in the application.
+    auditor: Client,
 }
 
 impl Example {
@@ -47,13 +54,27 @@ impl Example {
         let db = Installation::new(version).await;
         let clerk = db.admitted_role("clerk").await;
         let owner = format!("owner_{}", db.unique);
-        let example = Self { db, clerk, owner };
+        let auditor = db.application_role("auditor").await;
+        db.run(&format!("grant rolegate_operator to {auditor}"))
+            .await;
+        let (superuser, auditor) = (db.superuser().await, db.connect(&auditor).await.unwrap());
+        let example = Self {
+            db,
+            clerk,
+            owner,
+            superuser,
+            auditor,
+        };
         example.run(EXAMPLE).await;
         example
     }
 
     async fn run(&self, sql: &str) {
-        self.db.run(&self.fill(sql)).await;
+        let sql = self.fill(sql);
+        self.superuser
+            .batch_execute(&self.db.names.render(&sql))
+            .await
+            .unwrap();
     }
 
     fn fill(&self, sql: &str) -> String {
@@ -71,18 +92,17 @@ impl Example {
         }
     }
 
-    /// As an operator who has no right in the application.
     async fn audit(&self, options: &AuditOptions) -> Report {
-        let operator = self.db.application_role("auditor").await;
-        self.run(&format!("grant rolegate_operator to {operator}")).await;
-        let report = audit::run(&self.db.connect(&operator).await.unwrap(), options).await.unwrap();
-        self.run(&format!("drop role {operator}")).await;
-        report
+        audit::run(&self.auditor, options).await.unwrap()
     }
 }
 
 fn found(report: &Report) -> BTreeSet<(String, String)> {
-    report.findings.iter().map(|f| (f.id.clone(), f.object.clone())).collect()
+    report
+        .findings
+        .iter()
+        .map(|f| (f.id.clone(), f.object.clone()))
+        .collect()
 }
 
 #[tokio::test]
@@ -93,7 +113,11 @@ async fn a_clean_installation_has_no_findings() {
         assert!(report.findings.is_empty(), "{}", report.render_text());
         assert!(!report.failing());
         // What this login could not look at is said.
-        assert!(report.unreadable[0].contains("pg_hba.conf"), "{:?}", report.unreadable);
+        assert!(
+            report.unreadable[0].contains("pg_hba.conf"),
+            "{:?}",
+            report.unreadable
+        );
         example.db.remove().await;
     }
 }
@@ -269,7 +293,11 @@ async fn every_planted_hole_is_found_by_its_id() {
                     && finding.object == object
                     && finding.chain.join(" -> ").contains(&chain)
             });
-            assert!(hit.is_some(), "{version}: {plant}\n{}", report.render_text());
+            assert!(
+                hit.is_some(),
+                "{version}: {plant}\n{}",
+                report.render_text()
+            );
             assert!(report.failing(), "{plant}");
             example.run(remove).await;
         }
@@ -283,22 +311,42 @@ async fn every_planted_hole_is_found_by_its_id() {
 #[tokio::test]
 async fn the_suggested_fix_ends_the_finding() {
     let fixable = [
-        "public_execute", "default_execute", "public_table", "anonymous_reads", "anonymous_writes",
-        "definer_search_path", "view_owner_rights", "policies_without_rls", "owner_without_force",
-        "temp_for_public", "public_connect", "create_in_database", "create_in_schema",
-        "parameter_for_role", "large_objects", "builtin_for_public", "matview_without_rls",
-        "foreign_table_without_rls", "foreign_server_for_public", "public_sequence",
+        "public_execute",
+        "default_execute",
+        "public_table",
+        "anonymous_reads",
+        "anonymous_writes",
+        "definer_search_path",
+        "view_owner_rights",
+        "policies_without_rls",
+        "owner_without_force",
+        "temp_for_public",
+        "public_connect",
+        "create_in_database",
+        "create_in_schema",
+        "parameter_for_role",
+        "large_objects",
+        "builtin_for_public",
+        "matview_without_rls",
+        "foreign_table_without_rls",
+        "foreign_server_for_public",
+        "public_sequence",
     ];
     for version in versions() {
         let example = Example::new(version).await;
-        for (plant, id, object, _, remove) in HOLES.iter().filter(|hole| fixable.contains(&hole.1)) {
+        for (plant, id, object, _, remove) in HOLES.iter().filter(|hole| fixable.contains(&hole.1))
+        {
             example.run(plant).await;
             let key = ((*id).to_owned(), example.fill(object));
             // Several privileges of one object are several findings, each with its own fix.
             let report = example.audit(&example.options()).await;
-            for finding in report.findings.iter().filter(|f| (&f.id, &f.object) == (&key.0, &key.1)) {
+            for finding in report
+                .findings
+                .iter()
+                .filter(|f| (&f.id, &f.object) == (&key.0, &key.1))
+            {
                 // Written for this installation's names already, so it must not be rendered.
-                example.db.superuser().await.batch_execute(&finding.fix).await.unwrap();
+                example.superuser.batch_execute(&finding.fix).await.unwrap();
             }
             let left = found(&example.audit(&example.options()).await);
             assert!(!left.contains(&key), "{version}: {plant}");
@@ -342,16 +390,25 @@ async fn login_mode_runs_dynamic_sql_and_a_declared_function_is_accepted_in_assu
                  revoke execute on function api.dynamic(text) from public",
             )
             .await;
-        let login = AuditOptions { mode: Mode::Login, ..example.options() };
-        assert_eq!(found(&example.audit(&login).await), BTreeSet::new());
-
-        let superuser = example.db.superuser().await;
-        let of = |report: Report| {
-            found(&report).iter().any(|(id, _)| id == "function_needs_login_mode")
+        let login = AuditOptions {
+            mode: Mode::Login,
+            ..example.options()
         };
-        assert!(of(audit::run(&superuser, &example.options()).await.unwrap()));
-        example.run("select rolegate.declare_safe('api.dynamic(text)')").await;
-        assert!(!of(audit::run(&superuser, &example.options()).await.unwrap()));
+        let of = |report: Report| {
+            found(&report)
+                .iter()
+                .any(|(id, _)| id == "function_needs_login_mode")
+        };
+        assert!(!of(example.audit(&login).await));
+
+        let superuser = &example.superuser;
+        assert!(of(audit::run(superuser, &example.options()).await.unwrap()));
+        example
+            .run("select rolegate.declare_safe('api.dynamic(text)')")
+            .await;
+        assert!(!of(audit::run(superuser, &example.options())
+            .await
+            .unwrap()));
         // Another body is another function.
         example
             .run(
@@ -359,7 +416,7 @@ async fn login_mode_runs_dynamic_sql_and_a_declared_function_is_accepted_in_assu
                  as 'begin execute q || q; end'",
             )
             .await;
-        assert!(of(audit::run(&superuser, &example.options()).await.unwrap()));
+        assert!(of(audit::run(superuser, &example.options()).await.unwrap()));
         example.db.remove().await;
     }
 }
@@ -368,8 +425,11 @@ async fn login_mode_runs_dynamic_sql_and_a_declared_function_is_accepted_in_assu
 async fn an_old_server_is_found_where_callers_sql_runs() {
     for version in versions() {
         let example = Example::new(version).await;
-        let options = AuditOptions { runs_caller_sql: true, ..example.options() };
-        let superuser = example.db.superuser().await;
+        let options = AuditOptions {
+            runs_caller_sql: true,
+            ..example.options()
+        };
+        let superuser = &example.superuser;
         let number: i32 = superuser
             .query_one("select current_setting('server_version_num')::int", &[])
             .await
@@ -377,7 +437,10 @@ async fn an_old_server_is_found_where_callers_sql_runs() {
             .get(0);
         let missed = audit::minimum_versions::missed(number.unsigned_abs(), true);
         let report = example.audit(&options).await;
-        let hit = report.findings.iter().find(|finding| finding.id == "server_version");
+        let hit = report
+            .findings
+            .iter()
+            .find(|finding| finding.id == "server_version");
         assert_eq!(hit.is_some(), !missed.is_empty(), "{number}");
         assert!(hit.is_none_or(|finding| finding.severity == Severity::Error));
         example.db.remove().await;
@@ -389,7 +452,7 @@ async fn an_old_server_is_found_where_callers_sql_runs() {
 async fn weak_lines_of_the_access_rules_are_found() {
     for version in versions() {
         let example = Example::new(version).await;
-        let superuser = example.db.superuser().await;
+        let superuser = &example.superuser;
         superuser
             .batch_execute(
                 "create temporary table planted (line_number int, type text, database text[], \
@@ -411,13 +474,17 @@ async fn weak_lines_of_the_access_rules_are_found() {
         let sql = sql.replace("pg_catalog.pg_hba_file_rules", "pg_temp.planted");
         let rows = superuser.query(&sql, &[]).await.unwrap();
         let objects: BTreeSet<String> = rows.iter().map(|row| row.get("object")).collect();
-        let expected: BTreeSet<String> =
-            (4..=8).map(|line| format!("pg_hba.conf line {line}")).collect();
+        let expected: BTreeSet<String> = (4..=8)
+            .map(|line| format!("pg_hba.conf line {line}"))
+            .collect();
         assert_eq!(objects, expected);
-        assert!(rows.iter().all(|row| row.get::<_, &str>("id") == "login_without_scram"));
+        assert!(
+            rows.iter()
+                .all(|row| row.get::<_, &str>("id") == "login_without_scram")
+        );
 
         // A superuser reads the real ones.
-        let report = audit::run(&superuser, &example.options()).await.unwrap();
+        let report = audit::run(superuser, &example.options()).await.unwrap();
         assert_eq!(report.unreadable, Vec::<String>::new());
         example.db.remove().await;
     }
@@ -427,19 +494,31 @@ async fn weak_lines_of_the_access_rules_are_found() {
 async fn a_slot_without_a_limit_is_found_in_its_own_database() {
     for version in versions() {
         let example = Example::new(version).await;
-        let superuser = example.db.superuser().await;
+        let superuser = &example.superuser;
         let slot = format!("slot_{}", example.db.unique);
         superuser
-            .execute("select pg_create_logical_replication_slot($1, 'pgoutput')", &[&slot])
+            .execute(
+                "select pg_create_logical_replication_slot($1, 'pgoutput')",
+                &[&slot],
+            )
             .await
             .unwrap();
-        let limit: String =
-            superuser.query_one("show max_slot_wal_keep_size", &[]).await.unwrap().get(0);
+        let limit: String = superuser
+            .query_one("show max_slot_wal_keep_size", &[])
+            .await
+            .unwrap()
+            .get(0);
         let report = example.audit(&example.options()).await;
-        let hit = report.findings.iter().find(|finding| finding.id == "slot_limits");
+        let hit = report
+            .findings
+            .iter()
+            .find(|finding| finding.id == "slot_limits");
         assert_eq!(hit.is_some(), limit == "-1", "{limit}");
         assert!(hit.is_none_or(|finding| finding.message.contains(&slot)));
-        superuser.execute("select pg_drop_replication_slot($1)", &[&slot]).await.unwrap();
+        superuser
+            .execute("select pg_drop_replication_slot($1)", &[&slot])
+            .await
+            .unwrap();
         example.db.remove().await;
     }
 }

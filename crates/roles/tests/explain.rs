@@ -1,6 +1,9 @@
 //! The explanation equals a real attempt, says why, and cannot be used to leave the role.
 
-#![expect(clippy::unwrap_used, reason = "what a test needs and does not get fails it")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test needs and does not get fails it"
+)]
 
 #[path = "suite/installation.rs"]
 #[expect(dead_code, reason = "the other tests need more of it")]
@@ -8,6 +11,7 @@ mod installation;
 
 use std::fmt::Write as _;
 
+use Privilege::{Delete, Insert, Select, Update};
 use installation::{Installation, versions};
 use rolegate_roles::explain::{
     self, ExplainError, Explanation, Privilege, Question, StepKind, Target, Verdict,
@@ -21,7 +25,10 @@ struct Dice(u64);
 impl Dice {
     fn below(&mut self, bound: usize) -> usize {
         // Knuth's MMIX generator; the high bits are the good ones.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 
@@ -47,7 +54,10 @@ fn table(
             name: name.to_owned(),
             privilege,
             columns: columns.iter().map(ToString::to_string).collect(),
-            key: key.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            key: key
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect(),
         },
         claims: None,
     }
@@ -55,12 +65,20 @@ fn table(
 
 fn function(role: &str, name: &str) -> Question {
     let target = Target::Function(name.to_owned());
-    Question { role: role.to_owned(), target, claims: None }
+    Question {
+        role: role.to_owned(),
+        target,
+        claims: None,
+    }
 }
 
 fn sql(role: &str, text: &str) -> Question {
     let target = Target::Sql(text.to_owned());
-    Question { role: role.to_owned(), target, claims: None }
+    Question {
+        role: role.to_owned(),
+        target,
+        claims: None,
+    }
 }
 
 async fn ask(client: &Client, question: &Question) -> Explanation {
@@ -69,7 +87,7 @@ async fn ask(client: &Client, question: &Question) -> Explanation {
     let row = client
         .query_one(
             "select current_user = session_user and current_setting('role') = 'none' \
-                and now() = statement_timestamp() \
+                and current_setting('statement_timeout') = '0' \
                 and not exists (select from pg_proc where proname like 'rolegate_as_%') \
                 and not exists (select from pg_roles where rolname = \
                     'rolegate_explain_' || pg_backend_pid())",
@@ -83,7 +101,10 @@ async fn ask(client: &Client, question: &Question) -> Explanation {
 
 /// What really happens: whether the statement was let through, and found a row if it must.
 async fn attempt(client: &Client, role: &str, statement: &str, needs_row: bool) -> Verdict {
-    client.batch_execute(&format!("begin; set local role {role}")).await.unwrap();
+    client
+        .batch_execute(&format!("begin; set local role {role}"))
+        .await
+        .unwrap();
     let result = client.query(statement, &[]).await;
     client.batch_execute("rollback").await.unwrap();
     match result {
@@ -107,11 +128,20 @@ const POLICIES: [&str; 9] = [
 ];
 
 /// Roles, memberships, tables, grants and policies out of the dice.
-async fn random_world(client: &Client, dice: &mut Dice, unique: &str, options: bool) -> Vec<String> {
+async fn random_world(
+    client: &Client,
+    dice: &mut Dice,
+    unique: &str,
+    options: bool,
+) -> Vec<String> {
     let roles: Vec<String> = (0..10).map(|i| format!("r{i}_{unique}")).collect();
     let mut sql = "create schema a; create schema b;".to_owned();
     for role in &roles {
-        let inherit = if dice.one_in(4) { "noinherit" } else { "inherit" };
+        let inherit = if dice.one_in(4) {
+            "noinherit"
+        } else {
+            "inherit"
+        };
         let bypass = if dice.one_in(10) { "bypassrls" } else { "" };
         write!(sql, "create role {role} {inherit} {bypass};").unwrap();
     }
@@ -127,7 +157,10 @@ async fn random_world(client: &Client, dice: &mut Dice, unique: &str, options: b
             }
         }
     }
-    for role in roles.iter().filter(|_| dice.one_in(12)) {
+    for role in &roles {
+        if !dice.one_in(12) {
+            continue;
+        }
         let predefined = dice.pick(&["pg_read_all_data", "pg_write_all_data"]);
         write!(sql, "grant {predefined} to {role};").unwrap();
     }
@@ -150,17 +183,32 @@ async fn random_world(client: &Client, dice: &mut Dice, unique: &str, options: b
     for grantee in grantees.iter().filter(|_| dice.one_in(2)) {
         write!(sql, "grant select on a.lookup to {grantee};").unwrap();
     }
+    random_tables(&mut sql, dice, &roles, &grantees);
+    client.batch_execute(&sql).await.unwrap();
+    roles
+}
+
+fn random_tables(sql: &mut String, dice: &mut Dice, roles: &[String], grantees: &[&str]) {
     for i in 0..6 {
         // The same name in the schemas and in the expressions.
         let table = format!("{}.t{i}", if i % 2 == 0 { "a" } else { "b" });
-        write!(sql, "create table {table} (id int primary key, who text, v int, w int);").unwrap();
+        write!(
+            sql,
+            "create table {table} (id int primary key, who text, v int, w int);"
+        )
+        .unwrap();
         // A dropped column is still in the catalog and not in the row.
         write!(sql, "alter table {table} drop column w;").unwrap();
         for id in 1..=4 {
-            let who = dice.pick(&roles);
-            write!(sql, "insert into {table} values ({id}, '{who}', {});", dice.below(10)).unwrap();
+            let who = dice.pick(roles);
+            write!(
+                sql,
+                "insert into {table} values ({id}, '{who}', {});",
+                dice.below(10)
+            )
+            .unwrap();
         }
-        for grantee in &grantees {
+        for grantee in grantees {
             for privilege in ["select", "insert", "update", "delete"] {
                 let often = if *grantee == "public" { 8 } else { 3 };
                 if dice.one_in(often) {
@@ -179,8 +227,12 @@ async fn random_world(client: &Client, dice: &mut Dice, unique: &str, options: b
         }
         for p in 0..dice.below(7) {
             let command = *dice.pick(&["all", "all", "select", "insert", "update", "delete"]);
-            let kind = if dice.one_in(5) { "restrictive" } else { "permissive" };
-            let to = dice.pick(&grantees);
+            let kind = if dice.one_in(5) {
+                "restrictive"
+            } else {
+                "permissive"
+            };
+            let to = dice.pick(grantees);
             let using = dice.pick(&POLICIES).replace("t.", &format!("t{i}."));
             let check = dice.pick(&POLICIES).replace("t.", &format!("t{i}."));
             let expression = match command {
@@ -196,11 +248,9 @@ async fn random_world(client: &Client, dice: &mut Dice, unique: &str, options: b
             .unwrap();
         }
         if dice.one_in(2) {
-            write!(sql, "alter table {table} owner to {};", dice.pick(&roles)).unwrap();
+            write!(sql, "alter table {table} owner to {};", dice.pick(roles)).unwrap();
         }
     }
-    client.batch_execute(&sql).await.unwrap();
-    roles
 }
 
 /// The one policy expression of the list that reads a setting is answered only with claims given.
@@ -225,9 +275,12 @@ async fn the_verdict_equals_a_real_attempt() {
                 let v = dice.below(10).to_string();
                 let one = [("id", &*id)];
                 let row = [("id", "100"), ("who", &*who), ("v", &*v)];
-                use Privilege::{Delete, Insert, Select, Update};
                 let cases = [
-                    (table(role, &name, Select, &[], &[]), format!("select * from {name}"), false),
+                    (
+                        table(role, &name, Select, &[], &[]),
+                        format!("select * from {name}"),
+                        false,
+                    ),
                     (
                         table(role, &name, Select, &["v"], &[]),
                         format!("select v from {name}"),
@@ -235,7 +288,9 @@ async fn the_verdict_equals_a_real_attempt() {
                     ),
                     (
                         table(role, &name, Update, &[], &[]),
-                        format!("update {name} set id = default, who = default, v = default where false"),
+                        format!(
+                            "update {name} set id = default, who = default, v = default where false"
+                        ),
                         false,
                     ),
                     (
@@ -278,7 +333,8 @@ async fn the_verdict_equals_a_real_attempt() {
                     let explanation = ask(&client, &with_claims(question)).await;
                     let real = attempt(&client, role, &statement, needs_row).await;
                     assert_eq!(
-                        explanation.verdict, real,
+                        explanation.verdict,
+                        real,
                         "{version}: {statement}\n{}",
                         explanation.render_text()
                     );
@@ -288,7 +344,10 @@ async fn the_verdict_equals_a_real_attempt() {
             }
         }
         // A world in which everything has the same answer would prove nothing.
-        assert!(asked >= 200 && allowed > asked / 10 && allowed < asked * 9 / 10, "{allowed} of {asked}");
+        assert!(
+            asked >= 200 && allowed > asked / 10 && allowed < asked * 9 / 10,
+            "{allowed} of {asked}"
+        );
         db.remove().await;
     }
 }
@@ -322,14 +381,22 @@ async fn the_chain_says_membership_grant_column_and_policy() {
     for version in versions() {
         let db = Installation::new(version).await;
         let (client, clerk, staff) = orders(&db).await;
-        let question = table(&clerk, "api.orders", Privilege::Select, &["org"], &[("id", "2")]);
+        let question = table(
+            &clerk,
+            "api.orders",
+            Privilege::Select,
+            &["org"],
+            &[("id", "2")],
+        );
         let hidden = ask(&client, &question).await;
         assert_eq!(hidden.verdict, Verdict::Denied);
         let text = hidden.render_text();
         for part in [
             "denied: clerk".to_owned(),
             "has USAGE on schema api".to_owned(),
-            format!("via role {clerk} -> member of {staff} -> USAGE on schema api granted by postgres"),
+            format!(
+                "via role {clerk} -> member of {staff} -> USAGE on schema api granted by postgres"
+            ),
             "has SELECT (org) on api.orders".to_owned(),
             "policy of_a: USING (org = 'a'::text); for this row false".to_owned(),
             format!("member of {staff} -> policy for {staff}"),
@@ -340,17 +407,39 @@ async fn the_chain_says_membership_grant_column_and_policy() {
         assert_eq!(json["verdict"], "denied");
         assert_eq!(json["steps"][0]["kind"], "schema");
 
-        let question = table(&clerk, "api.orders", Privilege::Select, &["org"], &[("id", "1")]);
+        let question = table(
+            &clerk,
+            "api.orders",
+            Privilege::Select,
+            &["org"],
+            &[("id", "1")],
+        );
         assert_eq!(ask(&client, &question).await.verdict, Verdict::Allowed);
         let question = table(&clerk, "api.orders", Privilege::Select, &["note"], &[]);
         let lacks = ask(&client, &question).await;
         assert_eq!(lacks.verdict, Verdict::Denied);
-        assert!(lacks.render_text().contains("lacks SELECT (note) on api.orders"));
+        assert!(
+            lacks
+                .render_text()
+                .contains("lacks SELECT (note) on api.orders")
+        );
         // A row that is not there is neither.
-        let question = table(&clerk, "api.orders", Privilege::Select, &["id"], &[("id", "3")]);
+        let question = table(
+            &clerk,
+            "api.orders",
+            Privilege::Select,
+            &["id"],
+            &[("id", "3")],
+        );
         assert_eq!(ask(&client, &question).await.verdict, Verdict::Unknown);
         // Any grantee of the owner's rights is not asked.
-        let question = table("postgres", "api.orders", Privilege::Select, &[], &[("id", "2")]);
+        let question = table(
+            "postgres",
+            "api.orders",
+            Privilege::Select,
+            &[],
+            &[("id", "2")],
+        );
         assert_eq!(ask(&client, &question).await.verdict, Verdict::Allowed);
         db.remove().await;
     }
@@ -370,22 +459,40 @@ async fn functions_are_found_by_name_and_by_signature() {
             // EXECUTE is with PUBLIC; USAGE is not.
             ("hidden.h", Verdict::Denied),
         ] {
-            assert_eq!(ask(&client, &function(&clerk, name)).await.verdict, verdict, "{name}");
+            assert_eq!(
+                ask(&client, &function(&clerk, name)).await.verdict,
+                verdict,
+                "{name}"
+            );
         }
         let by_staff = ask(&client, &function(&clerk, "api.f(int4)")).await;
-        assert!(by_staff.steps[1].via.contains(&format!("member of {staff}")), "{by_staff:?}");
+        assert!(
+            by_staff.steps[1]
+                .via
+                .contains(&format!("member of {staff}")),
+            "{by_staff:?}"
+        );
         let definer = ask(&client, &function(&clerk, "api.f(text)")).await;
         assert_eq!(definer.steps[1].via[0], "PUBLIC");
         assert_eq!(definer.steps[2].kind, StepKind::Hop);
 
         let error = |name: &'static str| explain_error(&client, function(&clerk, name));
         assert!(matches!(error("api.f").await, ExplainError::Ambiguous(all) if all.len() == 2));
-        assert!(matches!(error("api.f(bigint)").await, ExplainError::ObjectUnknown(_)));
-        assert!(matches!(error("api.f'; drop schema api; --").await, ExplainError::Name(_)));
+        assert!(matches!(
+            error("api.f(bigint)").await,
+            ExplainError::ObjectUnknown(_)
+        ));
+        assert!(matches!(
+            error("api.f'; drop schema api; --").await,
+            ExplainError::Name(_)
+        ));
         let nobody = explain_error(&client, function("nobody", "api.g")).await;
         assert!(matches!(nobody, ExplainError::RoleUnknown(_)));
         let column = table(&clerk, "api.orders", Privilege::Select, &["nope"], &[]);
-        assert!(matches!(explain_error(&client, column).await, ExplainError::ColumnUnknown { .. }));
+        assert!(matches!(
+            explain_error(&client, column).await,
+            ExplainError::ColumnUnknown { .. }
+        ));
         db.remove().await;
     }
 }
@@ -422,7 +529,12 @@ async fn a_view_is_as_good_as_what_its_owner_or_reader_may() {
         ] {
             let question = table(&clerk, view, Privilege::Select, &[], key);
             let explanation = ask(&client, &question).await;
-            assert_eq!(explanation.verdict, verdict, "{}", explanation.render_text());
+            assert_eq!(
+                explanation.verdict,
+                verdict,
+                "{}",
+                explanation.render_text()
+            );
             if key.is_empty() {
                 let real = attempt(&client, &clerk, &format!("select * from {view}"), false).await;
                 assert_eq!(explanation.verdict, real, "{view}");
@@ -439,8 +551,16 @@ async fn what_cannot_be_known_is_unknown() {
         let (client, clerk, staff) = orders(&db).await;
         for (policy, claims, verdict) in [
             ("random() < 2", None, Verdict::Unknown),
-            ("org = (select rolegate.claim('org'))", Some("{\"org\": \"a\"}"), Verdict::Unknown),
-            ("org = current_setting('request.jwt.claims')::json ->> 'org'", None, Verdict::Unknown),
+            (
+                "org = (select rolegate.claim('org'))",
+                Some("{\"org\": \"a\"}"),
+                Verdict::Unknown,
+            ),
+            (
+                "org = current_setting('request.jwt.claims')::json ->> 'org'",
+                None,
+                Verdict::Unknown,
+            ),
             (
                 "org = current_setting('request.jwt.claims')::json ->> 'org'",
                 Some("{\"org\": \"a\"}"),
@@ -457,15 +577,32 @@ async fn what_cannot_be_known_is_unknown() {
                 "drop policy of_a on api.orders; create policy of_a on api.orders to {staff} using ({policy})"
             ))
             .await;
-            let mut question = table(&clerk, "api.orders", Privilege::Select, &["id"], &[("id", "1")]);
+            let mut question = table(
+                &clerk,
+                "api.orders",
+                Privilege::Select,
+                &["id"],
+                &[("id", "1")],
+            );
             question.claims = claims.map(str::to_owned);
             let explanation = ask(&client, &question).await;
-            assert_eq!(explanation.verdict, verdict, "{}", explanation.render_text());
+            assert_eq!(
+                explanation.verdict,
+                verdict,
+                "{}",
+                explanation.render_text()
+            );
         }
         // A row that the server completes or a trigger changes.
-        db.run("alter table api.orders alter note set default 'z'").await;
-        let question =
-            table(&clerk, "api.orders", Privilege::Insert, &[], &[("id", "9"), ("org", "a")]);
+        db.run("alter table api.orders alter note set default 'z'")
+            .await;
+        let question = table(
+            &clerk,
+            "api.orders",
+            Privilege::Insert,
+            &[],
+            &[("id", "9"), ("org", "a")],
+        );
         assert_eq!(ask(&client, &question).await.verdict, Verdict::Unknown);
         db.remove().await;
     }
@@ -484,29 +621,44 @@ async fn a_policy_cannot_use_the_question_to_leave_its_role() {
             "set session authorization default",
             "execute ''reset role''",
             "perform set_config(''transaction_read_only'', ''off'', true)",
-            "insert into api.loot values (current_user)",
+            "perform api.write_loot()",
         ] {
+            // Whatever does not raise ends in an answer: true if the role was left. Immutable, so
+            // that the planner calls it too.
             db.run(&format!(
                 "create table api.loot (who text); grant insert on api.loot to public;
+                 create function api.write_loot() returns void language sql
+                     as 'insert into api.loot values (current_user)';
                  create function api.evil(text) returns boolean language plpgsql immutable
-                     as 'begin {escape}; insert into api.loot select current_user;
-                         return pg_ls_dir(''.'') is not null; end';
+                     as 'begin {escape}; return current_user = session_user; end';
                  drop policy of_a on api.orders;
                  create policy of_a on api.orders to {staff} using (api.evil(org));
-                 create policy constant on api.orders to {staff} using (api.evil('x'));
-                 create index evil on api.orders ((id + length(org)))"
+                 create policy constant on api.orders to {staff} using (api.evil('x'))"
             ))
             .await;
-            let question = table(&clerk, "api.orders", Privilege::Select, &["id"], &[("id", "1")]);
+            let question = table(
+                &clerk,
+                "api.orders",
+                Privilege::Select,
+                &["id"],
+                &[("id", "1")],
+            );
             let explanation = ask(&client, &question).await;
-            assert_eq!(explanation.verdict, Verdict::Unknown, "{}", explanation.render_text());
+            assert_eq!(
+                explanation.verdict,
+                Verdict::Unknown,
+                "{}",
+                explanation.render_text()
+            );
             let text = ask(&client, &sql(&clerk, "select id from api.orders")).await;
             assert_eq!(text.verdict, Verdict::Unknown, "{}", text.render_text());
             let loot = client.query("select from api.loot", &[]).await.unwrap();
             assert!(loot.is_empty(), "{escape}");
-            db.run("drop index api.evil; drop function api.evil cascade; drop table api.loot;
-                    create policy of_a on api.orders using (true)")
-                .await;
+            db.run(
+                "drop function api.evil, api.write_loot cascade; drop table api.loot;
+                 create policy of_a on api.orders using (true)",
+            )
+            .await;
         }
         db.remove().await;
     }
@@ -524,7 +676,12 @@ async fn a_statement_is_planned_as_the_role_and_never_run() {
         let denied = ask(&client, &sql(&clerk, "select note from api.orders")).await;
         assert_eq!(denied.verdict, Verdict::Denied);
         assert!(denied.steps[0].text.contains("orders"), "{denied:?}");
-        assert_eq!(ask(&client, &sql(&clerk, "delete from api.orders")).await.verdict, Verdict::Allowed);
+        assert_eq!(
+            ask(&client, &sql(&clerk, "delete from api.orders"))
+                .await
+                .verdict,
+            Verdict::Allowed
+        );
         for text in [
             "select 1; drop table api.orders",
             "select 1; commit; drop table api.orders",
@@ -535,10 +692,18 @@ async fn a_statement_is_planned_as_the_role_and_never_run() {
             "",
         ] {
             let refused = ask(&client, &sql(&clerk, text)).await;
-            assert_eq!(refused.verdict, Verdict::Unknown, "{text}: {}", refused.render_text());
+            assert_eq!(
+                refused.verdict,
+                Verdict::Unknown,
+                "{text}: {}",
+                refused.render_text()
+            );
         }
-        let count: i64 =
-            client.query_one("select count(*) from api.orders", &[]).await.unwrap().get(0);
+        let count: i64 = client
+            .query_one("select count(*) from api.orders", &[])
+            .await
+            .unwrap()
+            .get(0);
         assert_eq!(count, 2);
         db.remove().await;
     }
@@ -554,17 +719,34 @@ async fn an_ordinary_login_gets_the_grants_and_tries_nothing() {
         assert!(client.is_err());
         let client = db.operator(&staff).await;
         for (question, verdict) in [
-            (table(&clerk, "api.orders", Privilege::Select, &["id"], &[]), Verdict::Allowed),
-            (table(&clerk, "api.orders", Privilege::Select, &["note"], &[]), Verdict::Denied),
             (
-                table(&clerk, "api.orders", Privilege::Select, &["id"], &[("id", "1")]),
+                table(&clerk, "api.orders", Privilege::Select, &["id"], &[]),
+                Verdict::Allowed,
+            ),
+            (
+                table(&clerk, "api.orders", Privilege::Select, &["note"], &[]),
+                Verdict::Denied,
+            ),
+            (
+                table(
+                    &clerk,
+                    "api.orders",
+                    Privilege::Select,
+                    &["id"],
+                    &[("id", "1")],
+                ),
                 Verdict::Unknown,
             ),
             (function(&clerk, "api.g"), Verdict::Denied),
             (sql(&clerk, "select 1"), Verdict::Unknown),
         ] {
             let explanation = ask(&client, &question).await;
-            assert_eq!(explanation.verdict, verdict, "{}", explanation.render_text());
+            assert_eq!(
+                explanation.verdict,
+                verdict,
+                "{}",
+                explanation.render_text()
+            );
         }
         db.remove().await;
     }

@@ -12,8 +12,8 @@
 //! settings.
 //!
 //! What it does not follow are the parts of a database that run without being called by name:
-//! triggers, rules, policies, views, defaults, casts, operators, and the `set` clause of a function
-//! itself. They are the same for every caller, no argument of a call becomes SQL in them unless
+//! triggers, rules, policies, views, defaults, casts, operators, and other `set` clauses than that of the
+//! role. They are the same for every caller, no argument of a call becomes SQL in them unless
 //! their author made it so, and `rolegate audit` looks at them.
 
 mod body;
@@ -39,13 +39,18 @@ pub enum Callee {
     Unsafe,
 }
 
+/// Functions of our schema that are made for callers; all of them are `SECURITY DEFINER` and run
+/// no text of anybody.
+const ENGINE_FUNCTIONS: [&str; 3] = ["claim", "claims", "emit"];
+
 /// The verdicts on all functions of a snapshot. They are computed once, when the snapshot is new.
 #[derive(Debug, Clone, Default)]
 pub struct Verdicts(HashMap<u32, Reason>);
 
 impl Verdicts {
-    /// Looks at every function. One that calls a refused function is refused too.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    /// Looks at every function. One that calls a refused function is refused too. What callers
+    /// may use of our own schema, `engine_schema`, is known to be safe.
+    pub fn of(snapshot: &Snapshot, engine_schema: &str) -> Self {
         let mut by_name: HashMap<&str, Vec<&Function>> = HashMap::new();
         for function in snapshot.functions() {
             by_name.entry(&function.name).or_default().push(function);
@@ -60,6 +65,9 @@ impl Verdicts {
                     continue;
                 }
                 let verdict = check(function, &|schema, name| {
+                    if schema == Some(engine_schema) && ENGINE_FUNCTIONS.contains(&name) {
+                        return Callee::Safe;
+                    }
                     let mut callee = Callee::Unknown;
                     for found in by_name.get(name).into_iter().flatten() {
                         if schema.is_some_and(|schema| schema != found.schema) {
@@ -98,6 +106,12 @@ pub fn check(
     if function.kind == FunctionKind::Procedure {
         // A declaration does not help: the role would be gone after the commit.
         body::check_transactions(source.unwrap_or_default())?;
+    }
+    for setting in &function.settings {
+        let name = setting.split('=').next().unwrap_or_default().trim().to_lowercase();
+        if matches!(name.as_str(), "role" | "session_authorization") {
+            return Err(Reason::SetClause(name));
+        }
     }
     if function.security_definer || function.declared_safe {
         return Ok(());

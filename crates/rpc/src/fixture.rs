@@ -182,6 +182,7 @@ pub(crate) fn function(oid: u32, name: &str) -> Function {
         language: "sql".into(),
         source: Some("select 1".into()),
         comment: None,
+        settings: Vec::new(),
         declared_safe: false,
     }
 }

@@ -277,7 +277,7 @@ impl Database {
         {
             return Arc::clone(&known.1);
         }
-        let verdicts = Arc::new(Verdicts::of(snapshot));
+        let verdicts = Arc::new(Verdicts::of(snapshot, &self.config.engine_schema));
         self.verdicts.store(Some(Arc::new((Arc::clone(snapshot), Arc::clone(&verdicts)))));
         verdicts
     }

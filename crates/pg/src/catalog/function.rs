@@ -26,6 +26,8 @@ pub struct Function {
     pub language: String,
     /// Body text, for the check of assume mode; `None` for SQL-standard bodies.
     pub source: Option<Arc<str>>,
+    /// Its `set` clauses, as `name=value`.
+    pub settings: Vec<String>,
     /// Text of `COMMENT ON`.
     pub comment: Option<String>,
     /// Declared safe for assume mode in its present definition.

@@ -118,6 +118,7 @@ fn function(row: &Row, safe: &BTreeSet<u32>) -> Result<Function, CatalogError> {
         security_definer: row.try_get(5)?,
         language: row.try_get(6)?,
         source: row.try_get::<_, Option<String>>(7)?.map(Into::into),
+        settings: row.try_get::<_, Option<_>>(17)?.unwrap_or_default(),
         comment: row.try_get(8)?,
         declared_safe: safe.contains(&oid),
     })

@@ -20,6 +20,10 @@ pub(super) struct LoginPool {
     receiver: async_channel::Receiver<Queued>,
     size: AtomicUsize,
     idle: AtomicUsize,
+    /// Connections that exist.
+    connected: AtomicUsize,
+    /// Attempts to connect that have not ended.
+    attempts: AtomicUsize,
 }
 
 /// A job on its way to a connection. Either the connection takes it or its caller gives it up,
@@ -60,6 +64,8 @@ impl LoginPool {
             receiver,
             size: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
+            connected: AtomicUsize::new(0),
+            attempts: AtomicUsize::new(0),
         }
     }
 
@@ -67,10 +73,35 @@ impl LoginPool {
     pub(super) fn submit(&self, job: Job) -> Result<Ticket, Rejected> {
         let taken = Arc::new(AtomicBool::new(false));
         let queued = Queued { job, taken: Arc::clone(&taken) };
-        match self.sender.try_send(queued) {
+        let sent = match self.sender.try_send(queued) {
+            Err(TrySendError::Full(queued)) => {
+                self.drop_dead();
+                self.sender.try_send(queued)
+            }
+            sent => sent,
+        };
+        match sent {
             Ok(()) => Ok(Ticket(taken)),
             Err(TrySendError::Full(_)) => Err(Rejected::Full),
             Err(TrySendError::Closed(queued)) => Err(Rejected::Closed(Box::new(queued.job))),
+        }
+    }
+
+    /// Takes out of the queue what nobody waits for any more: while all connections are busy, it
+    /// would keep others from waiting.
+    fn drop_dead(&self) {
+        for _ in 0..self.receiver.len() {
+            let Ok(queued) = self.receiver.try_recv() else { return };
+            if queued.taken.load(Ordering::Acquire) || queued.job.reply.is_closed() {
+                continue;
+            }
+            // Back to the end: after a whole round the order is the same.
+            if let Err(TrySendError::Full(queued) | TrySendError::Closed(queued)) =
+                self.sender.try_send(queued)
+            {
+                // The place was taken, or the pool closed, in the meantime.
+                let _ = queued.job.reply.send(Err(SessionError::Overloaded));
+            }
         }
     }
 
@@ -86,7 +117,7 @@ impl LoginPool {
 
     /// Waits for the next job; `None` when the pool is closed and empty. Cancel safe.
     pub(super) async fn take(&self) -> Option<Job> {
-        let _idle = Idle::new(&self.idle);
+        let _idle = Counted::new(&self.idle);
         loop {
             let queued = self.receiver.recv().await.ok()?;
             if !queued.taken.swap(true, Ordering::AcqRel) {
@@ -98,6 +129,12 @@ impl LoginPool {
     /// Jobs nobody has taken yet.
     pub(super) fn waiting(&self) -> usize {
         self.receiver.len()
+    }
+
+    /// Whether anybody really waits.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.drop_dead();
+        self.waiting() > 0
     }
 
     /// Connections that wait for a job.
@@ -120,11 +157,29 @@ impl LoginPool {
         self.size.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// No connection could be made. If there is none at all, those who wait get the reason.
+    /// Gives the place back if others have one; of several at a time one keeps its own.
+    pub(super) fn unreserve_unless_last(&self) -> bool {
+        self.size
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n > 1).then(|| n - 1))
+            .is_ok()
+    }
+
+    /// Counts an attempt to connect while it lives.
+    pub(super) fn attempt(&self) -> Counted<'_> {
+        Counted::new(&self.attempts)
+    }
+
+    /// Counts a connection while it lives.
+    pub(super) fn connected(&self) -> Counted<'_> {
+        Counted::new(&self.connected)
+    }
+
+    /// No connection could be made. If there is none and no other attempt, those who wait get the
+    /// reason.
     pub(super) fn connect_failed(&self, error: &SharedConnectError) {
         metrics::counter!("rolegate_connect_failures_total").increment(1);
         tracing::warn!(user = %self.settings.login.user, %error, cause = ?error, "connect_failed");
-        if self.size() > 1 {
+        if self.connected.load(Ordering::Acquire) > 0 || self.attempts.load(Ordering::Acquire) > 0 {
             return;
         }
         while let Some(job) = self.try_take() {
@@ -146,17 +201,17 @@ impl LoginPool {
     }
 }
 
-/// Counts as idle while it lives.
-struct Idle<'a>(&'a AtomicUsize);
+/// Counts while it lives.
+pub(super) struct Counted<'a>(&'a AtomicUsize);
 
-impl<'a> Idle<'a> {
+impl<'a> Counted<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::AcqRel);
         Self(count)
     }
 }
 
-impl Drop for Idle<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

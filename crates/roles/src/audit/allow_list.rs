@@ -43,7 +43,11 @@ impl AllowList {
     /// Reads TOML: `[[allow]]` tables with `id`, `object` and `reason`.
     pub fn parse(text: &str) -> Result<Self, AllowListError> {
         let list: Self = toml::from_str(text)?;
-        match list.entries.iter().find(|entry| entry.reason.trim().is_empty()) {
+        match list
+            .entries
+            .iter()
+            .find(|entry| entry.reason.trim().is_empty())
+        {
             Some(entry) => Err(AllowListError::NoReason {
                 id: entry.id.clone(),
                 object: entry.object.clone(),
@@ -74,10 +78,20 @@ mod tests {
         for reason in ["", "  "] {
             let text =
                 format!("[[allow]]\nid = \"public_table\"\nobject = \"x\"\nreason = \"{reason}\"");
-            assert!(matches!(AllowList::parse(&text), Err(AllowListError::NoReason { .. })));
+            assert!(matches!(
+                AllowList::parse(&text),
+                Err(AllowListError::NoReason { .. })
+            ));
         }
-        for text in ["[[allow]]\nid = \"a\"\nobject = \"b\"", "[[alow]]\n", "[[allow]]\nx = 1"] {
-            assert!(matches!(AllowList::parse(text), Err(AllowListError::Syntax(_))), "{text}");
+        for text in [
+            "[[allow]]\nid = \"a\"\nobject = \"b\"",
+            "[[alow]]\n",
+            "[[allow]]\nx = 1",
+        ] {
+            assert!(
+                matches!(AllowList::parse(text), Err(AllowListError::Syntax(_))),
+                "{text}"
+            );
         }
     }
 }

@@ -70,13 +70,20 @@ async fn in_snapshot(client: &Client, options: &AuditOptions) -> Result<Vec<Find
     let subjects: [&(dyn ToSql + Sync); 2] = [&anonymous, &options.exposed_schemas];
     let mut findings = Vec::new();
     for check in &CHECKS {
-        let parameters = if check.with_subjects { &subjects[..] } else { &[] };
+        let parameters = if check.with_subjects {
+            &subjects[..]
+        } else {
+            &[]
+        };
         findings.extend(ask(client, options, check, parameters).await?);
     }
     if options.mode == Mode::Assume {
         let safe = dynamic_sql::declared_safe(client, &options.names)
             .await
-            .map_err(|source| AuditError::Check { check: "dynamic_sql", source })?;
+            .map_err(|source| AuditError::Check {
+                check: "dynamic_sql",
+                source,
+            })?;
         let parameters: [&(dyn ToSql + Sync); 3] = [&anonymous, &options.exposed_schemas, &safe];
         findings.extend(ask(client, options, &dynamic_sql::CHECK, &parameters).await?);
     }
@@ -92,15 +99,23 @@ async fn ask(
     check: &Check,
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Finding>, AuditError> {
-    let failed = |source| AuditError::Check { check: check.name, source };
+    let failed = |source| AuditError::Check {
+        check: check.name,
+        source,
+    };
     let sql = if check.with_subjects {
         [SUBJECTS_SQL, check.sql].concat()
     } else {
         check.sql.to_owned()
     };
     let sql = options.names.render(&sql);
-    let rows = client.query(sql.as_ref(), parameters).await.map_err(failed)?;
-    rows.iter().map(|row| finding(row).map_err(failed)).collect()
+    let rows = client
+        .query(sql.as_ref(), parameters)
+        .await
+        .map_err(failed)?;
+    rows.iter()
+        .map(|row| finding(row).map_err(failed))
+        .collect()
 }
 
 fn finding(row: &Row) -> Result<Finding, tokio_postgres::Error> {

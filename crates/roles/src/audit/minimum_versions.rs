@@ -57,10 +57,15 @@ pub(super) fn check(
     let (major, minor) = split(server_version_num);
     let missed = missed(server_version_num, runs_caller_sql);
     let message = if major < OLDEST_MAJOR {
-        format!("PostgreSQL {server_version} is older than {OLDEST_MAJOR}, the oldest version supported.")
+        format!(
+            "PostgreSQL {server_version} is older than {OLDEST_MAJOR}, the oldest version supported."
+        )
     } else {
         let reasons: Vec<_> = missed.iter().map(|minimum| &*minimum.reason).collect();
-        format!("PostgreSQL {server_version} lacks security fixes: {}.", reasons.join("; "))
+        format!(
+            "PostgreSQL {server_version} lacks security fixes: {}.",
+            reasons.join("; ")
+        )
     };
     let at_least = missed
         .iter()
@@ -124,8 +129,16 @@ mod tests {
             (190_000, false, false),
             (140_099, true, true),
         ] {
-            assert_eq!(check(version, "x", true).is_some(), with, "{version} with caller SQL");
-            assert_eq!(check(version, "x", false).is_some(), without, "{version} without");
+            assert_eq!(
+                check(version, "x", true).is_some(),
+                with,
+                "{version} with caller SQL"
+            );
+            assert_eq!(
+                check(version, "x", false).is_some(),
+                without,
+                "{version} without"
+            );
         }
     }
 

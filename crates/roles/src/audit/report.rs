@@ -46,8 +46,15 @@ impl Report {
             .collect::<Vec<_>>();
         let (mut findings, mut allowed) = (Vec::new(), Vec::new());
         for finding in found {
-            match allow_list.entries.iter().find(|entry| accepts(entry, &finding)) {
-                Some(entry) => allowed.push(Allowed { finding, reason: entry.reason.clone() }),
+            match allow_list
+                .entries
+                .iter()
+                .find(|entry| accepts(entry, &finding))
+            {
+                Some(entry) => allowed.push(Allowed {
+                    finding,
+                    reason: entry.reason.clone(),
+                }),
                 None => findings.push(finding),
             }
         }
@@ -59,12 +66,19 @@ impl Report {
                 .then_with(|| a.object.cmp(&b.object))
                 .then_with(|| a.message.cmp(&b.message))
         });
-        Self { database, findings, allowed, unreadable }
+        Self {
+            database,
+            findings,
+            allowed,
+            unreadable,
+        }
     }
 
     /// Whether anything worse than a note is not accepted.
     pub fn failing(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity > Severity::Note)
+        self.findings
+            .iter()
+            .any(|finding| finding.severity > Severity::Note)
     }
 
     /// The report for people.
@@ -115,7 +129,11 @@ mod tests {
     }
 
     fn entry(id: &str, object: &str) -> AllowEntry {
-        AllowEntry { id: id.to_owned(), object: object.to_owned(), reason: "open".to_owned() }
+        AllowEntry {
+            id: id.to_owned(),
+            object: object.to_owned(),
+            reason: "open".to_owned(),
+        }
     }
 
     fn report(found: Vec<Finding>, entries: Vec<AllowEntry>) -> Report {
@@ -136,10 +154,17 @@ mod tests {
     fn an_entry_for_another_object_accepts_nothing_and_is_a_finding_itself() {
         let report = report(
             vec![finding("public_table", "api.a", Severity::Error)],
-            vec![entry("public_table", "api.b"), entry("unused_allow_entry", "api.b")],
+            vec![
+                entry("public_table", "api.b"),
+                entry("unused_allow_entry", "api.b"),
+            ],
         );
         assert!(report.failing());
-        let ids: Vec<_> = report.findings.iter().map(|f| (&*f.id, &*f.object)).collect();
+        let ids: Vec<_> = report
+            .findings
+            .iter()
+            .map(|f| (&*f.id, &*f.object))
+            .collect();
         assert_eq!(
             ids,
             [
@@ -167,18 +192,30 @@ mod tests {
         let sarif = report.to_sarif("1.2.3");
         assert_eq!(sarif["version"], "2.1.0");
         let run = &sarif["runs"][0];
-        assert_eq!(run["tool"]["driver"]["rules"].as_array().map(Vec::len), Some(1));
+        assert_eq!(
+            run["tool"]["driver"]["rules"].as_array().map(Vec::len),
+            Some(1)
+        );
         assert_eq!(run["results"][0]["ruleIndex"], 0);
         assert_eq!(run["results"][0]["level"], "error");
         let location = &run["results"][0]["locations"][0]["logicalLocations"][0];
         assert_eq!(location["fullyQualifiedName"], "api.a");
-        assert_eq!(run["results"][1]["suppressions"][0]["justification"], "open");
+        assert_eq!(
+            run["results"][1]["suppressions"][0]["justification"],
+            "open"
+        );
     }
 
     #[test]
     fn the_text_says_who_why_and_what_to_do() {
         let text = report(vec![finding("x", "api.f()", Severity::Error)], Vec::new()).render_text();
-        for part in ["error", "api.f()", "PUBLIC -> EXECUTE on api.f()", "revoke it", "1 finding"] {
+        for part in [
+            "error",
+            "api.f()",
+            "PUBLIC -> EXECUTE on api.f()",
+            "revoke it",
+            "1 finding",
+        ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
     }

@@ -20,8 +20,7 @@ pub(super) fn render(report: &Report, program_version: &str) -> Value {
     }
     for allowed in &report.allowed {
         let mut value = result(report, &allowed.finding, &rules);
-        value["suppressions"] =
-            json!([{ "kind": "external", "justification": allowed.reason }]);
+        value["suppressions"] = json!([{ "kind": "external", "justification": allowed.reason }]);
         results.push(value);
     }
     json!({

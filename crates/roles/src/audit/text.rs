@@ -8,7 +8,11 @@ pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     for finding in &report.findings {
-        let _ = writeln!(text, "{} [{}] {}", finding.severity, finding.id, finding.object);
+        let _ = writeln!(
+            text,
+            "{} [{}] {}",
+            finding.severity, finding.id, finding.object
+        );
         let _ = writeln!(text, "  {}", finding.message);
         if !finding.chain.is_empty() {
             let _ = writeln!(text, "  because: {}", finding.chain.join(" -> "));

@@ -9,8 +9,10 @@ pub(super) async fn explain(
 ) -> Result<(String, Vec<Step>), ExplainError> {
     let (function_name, arguments) = match text.split_once('(') {
         Some((before, after)) => {
-            let inside =
-                after.trim_end().strip_suffix(')').ok_or_else(|| ExplainError::Name(text.into()))?;
+            let inside = after
+                .trim_end()
+                .strip_suffix(')')
+                .ok_or_else(|| ExplainError::Name(text.into()))?;
             (before, Some(inside))
         }
         None => (text, None),
@@ -18,7 +20,10 @@ pub(super) async fn explain(
     let parts = name::parts(function_name)?;
     let rows = asking
         .client
-        .query(include_str!("sql/find_function.sql"), &[&parts, &asking.schemas])
+        .query(
+            include_str!("sql/find_function.sql"),
+            &[&parts, &asking.schemas],
+        )
         .await?;
     let mut found = Vec::new();
     for row in &rows {
@@ -33,7 +38,9 @@ pub(super) async fn explain(
         [row] => row,
         _ => {
             let signatures = found.iter().map(|row| row.try_get("signature"));
-            return Err(ExplainError::Ambiguous(signatures.collect::<Result<_, _>>()?));
+            return Err(ExplainError::Ambiguous(
+                signatures.collect::<Result<_, _>>()?,
+            ));
         }
     };
     let signature: String = row.try_get("signature")?;
@@ -59,15 +66,26 @@ fn fits(wanted: &str, types: &[String], type_names: &[String]) -> bool {
     let wanted: Vec<String> = if wanted.trim().is_empty() {
         Vec::new()
     } else {
-        wanted.split(',').map(|name| name.trim().to_lowercase()).collect()
+        wanted
+            .split(',')
+            .map(|name| name.trim().to_lowercase())
+            .collect()
     };
     wanted.len() == types.len()
-        && wanted.iter().zip(types.iter().zip(type_names)).all(|(wanted, (long, short))| {
-            *wanted == long.to_lowercase()
-                || *wanted == short.to_lowercase()
-                || wanted.strip_suffix("[]").is_some_and(|element| short[..] == *format!("_{element}"))
-                || long.rsplit('.').next().is_some_and(|last| last.to_lowercase() == *wanted)
-        })
+        && wanted
+            .iter()
+            .zip(types.iter().zip(type_names))
+            .all(|(wanted, (long, short))| {
+                *wanted == long.to_lowercase()
+                    || *wanted == short.to_lowercase()
+                    || wanted
+                        .strip_suffix("[]")
+                        .is_some_and(|element| short[..] == *format!("_{element}"))
+                    || long
+                        .rsplit('.')
+                        .next()
+                        .is_some_and(|last| last.to_lowercase() == *wanted)
+            })
 }
 
 #[cfg(test)]
@@ -77,7 +95,11 @@ mod tests {
     #[test]
     fn types_are_known_by_both_names() {
         let of = |wanted: &str| {
-            fits(wanted, &["integer".into(), "api.mood".into()], &["int4".into(), "mood".into()])
+            fits(
+                wanted,
+                &["integer".into(), "api.mood".into()],
+                &["int4".into(), "mood".into()],
+            )
         };
         assert!(of("integer, api.mood"));
         assert!(of("int4,mood"));

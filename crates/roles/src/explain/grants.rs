@@ -14,8 +14,18 @@ pub(super) async fn schema(
     schema_oid: u32,
     schema: &str,
 ) -> Result<Step, ExplainError> {
-    let row = ask(asking, include_str!("sql/schema.sql"), &[&asking.role_oid, &schema_oid]).await?;
-    step(asking, &row, StepKind::Schema, &["USAGE on schema ", schema].concat())
+    let row = ask(
+        asking,
+        include_str!("sql/schema.sql"),
+        &[&asking.role_oid, &schema_oid],
+    )
+    .await?;
+    step(
+        asking,
+        &row,
+        StepKind::Schema,
+        &["USAGE on schema ", schema].concat(),
+    )
 }
 
 /// EXECUTE on the function.
@@ -24,9 +34,18 @@ pub(super) async fn function(
     function_oid: u32,
     signature: &str,
 ) -> Result<Step, ExplainError> {
-    let row =
-        ask(asking, include_str!("sql/function.sql"), &[&asking.role_oid, &function_oid]).await?;
-    step(asking, &row, StepKind::Grant, &["EXECUTE on ", signature].concat())
+    let row = ask(
+        asking,
+        include_str!("sql/function.sql"),
+        &[&asking.role_oid, &function_oid],
+    )
+    .await?;
+    step(
+        asking,
+        &row,
+        StepKind::Grant,
+        &["EXECUTE on ", signature].concat(),
+    )
 }
 
 /// `privilege` on these columns of the relation: one grant on all of it, or one for each column.
@@ -52,7 +71,10 @@ pub(super) async fn relation(
     let sql = [WAYS_SQL, include_str!("sql/columns.sql")].concat();
     let rows = asking
         .client
-        .query(&sql, &[&asking.role_oid, &relation_oid, &privilege, &columns])
+        .query(
+            &sql,
+            &[&asking.role_oid, &relation_oid, &privilege, &columns],
+        )
         .await?;
     let mut steps = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -69,7 +91,10 @@ pub(super) async fn way_to(
     owner: u32,
 ) -> Result<Option<Vec<String>>, ExplainError> {
     let sql = [WAYS_SQL, include_str!("sql/owns.sql")].concat();
-    let row = asking.client.query_opt(&sql, &[&asking.role_oid, &owner]).await?;
+    let row = asking
+        .client
+        .query_opt(&sql, &[&asking.role_oid, &owner])
+        .await?;
     Ok(row.map(|row| row.try_get("chain")).transpose()?)
 }
 
@@ -79,7 +104,10 @@ pub(super) async fn policies(
     relation_oid: u32,
 ) -> Result<Vec<Row>, ExplainError> {
     let sql = [WAYS_SQL, include_str!("sql/policies.sql")].concat();
-    Ok(asking.client.query(&sql, &[&asking.role_oid, &relation_oid]).await?)
+    Ok(asking
+        .client
+        .query(&sql, &[&asking.role_oid, &relation_oid])
+        .await?)
 }
 
 async fn ask(
@@ -87,21 +115,28 @@ async fn ask(
     sql: &str,
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<Row, ExplainError> {
-    Ok(asking.client.query_one(&[WAYS_SQL, sql].concat(), parameters).await?)
+    Ok(asking
+        .client
+        .query_one(&[WAYS_SQL, sql].concat(), parameters)
+        .await?)
 }
 
-fn step(
-    asking: &Asking<'_>,
-    row: &Row,
-    kind: StepKind,
-    what: &str,
-) -> Result<Step, ExplainError> {
+fn step(asking: &Asking<'_>, row: &Row, kind: StepKind, what: &str) -> Result<Step, ExplainError> {
     let holds: bool = row.try_get("holds")?;
     let via = match row.try_get::<_, Option<Vec<String>>>("chain")? {
         _ if !holds => Vec::new(),
         _ if asking.superuser => vec!["superuser".to_owned()],
         chain => chain.unwrap_or_default(),
     };
-    let text = if holds { ["has ", what].concat() } else { ["lacks ", what].concat() };
-    Ok(Step { kind, verdict: Verdict::of(holds), text, via })
+    let text = if holds {
+        ["has ", what].concat()
+    } else {
+        ["lacks ", what].concat()
+    };
+    Ok(Step {
+        kind,
+        verdict: Verdict::of(holds),
+        text,
+        via,
+    })
 }

@@ -30,7 +30,10 @@ pub(super) fn parts(text: &str) -> Result<Vec<String>, ExplainError> {
             let end = rest.find('.').unwrap_or(rest.len());
             let (part, after) = rest.split_at(end);
             rest = after;
-            if !part.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$')) {
+            if !part
+                .chars()
+                .all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'))
+            {
                 return Err(wrong());
             }
             part.to_lowercase()
@@ -65,7 +68,9 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused() {
-        for text in ["", ".", "a.", ".a", "a b", "a;b", "\"a", "\"\"", "\"a\"b", "a..b", "a'"] {
+        for text in [
+            "", ".", "a.", ".a", "a b", "a;b", "\"a", "\"\"", "\"a\"b", "a..b", "a'",
+        ] {
             assert!(matches!(parts(text), Err(ExplainError::Name(_))), "{text}");
         }
     }

@@ -16,7 +16,10 @@ pub(super) struct Column {
 }
 
 /// A table, view, materialized view or foreign table.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of the catalog")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the catalog"
+)]
 pub(super) struct Relation {
     pub(super) oid: u32,
     pub(super) schema_oid: u32,
@@ -84,9 +87,13 @@ impl Relation {
     }
 
     pub(super) fn column(&self, name: &str) -> Result<&Column, ExplainError> {
-        self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
-            ExplainError::ColumnUnknown { relation: self.shown(), column: name.to_owned() }
-        })
+        self.columns
+            .iter()
+            .find(|column| column.name == name)
+            .ok_or_else(|| ExplainError::ColumnUnknown {
+                relation: self.shown(),
+                column: name.to_owned(),
+            })
     }
 
     /// The statement the question is about. `$1` is the array of the key's values.
@@ -96,14 +103,20 @@ impl Relation {
         columns: &[&str],
         key: &[(String, String)],
     ) -> Result<String, ExplainError> {
-        let list = columns.iter().map(|c| quote::ident(c)).collect::<Vec<_>>().join(", ");
+        let list = columns
+            .iter()
+            .map(|c| quote::ident(c))
+            .collect::<Vec<_>>()
+            .join(", ");
         let table = self.quoted();
         let mut sql = match privilege {
             Privilege::Select => ["select ", &list, " from ", &table].concat(),
             Privilege::Delete => ["delete from ", &table].concat(),
             Privilege::Update => {
-                let sets: Vec<_> =
-                    columns.iter().map(|c| [&quote::ident(c), " = default"].concat()).collect();
+                let sets: Vec<_> = columns
+                    .iter()
+                    .map(|c| [&quote::ident(c), " = default"].concat())
+                    .collect();
                 ["update ", &table, " set ", &sets.join(", ")].concat()
             }
             Privilege::Insert if columns.is_empty() => {
@@ -111,7 +124,16 @@ impl Relation {
             }
             Privilege::Insert => {
                 let defaults = vec!["default"; columns.len()].join(", ");
-                ["insert into ", &table, " (", &list, ") values (", &defaults, ")"].concat()
+                [
+                    "insert into ",
+                    &table,
+                    " (",
+                    &list,
+                    ") values (",
+                    &defaults,
+                    ")",
+                ]
+                .concat()
             }
         };
         if privilege != Privilege::Insert && !key.is_empty() {

@@ -18,21 +18,27 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) async fn of(
-        asking: &Asking<'_>,
-        relation: &Relation,
-    ) -> Result<Self, ExplainError> {
+    pub(super) async fn of(asking: &Asking<'_>, relation: &Relation) -> Result<Self, ExplainError> {
         let off = if !relation.row_security {
             Some(("row-level security is off".to_owned(), Vec::new()))
         } else if asking.superuser {
-            Some(("superusers are not asked by row-level security".to_owned(), Vec::new()))
+            Some((
+                "superusers are not asked by row-level security".to_owned(),
+                Vec::new(),
+            ))
         } else if asking.bypasses {
-            Some(("the role bypasses row-level security".to_owned(), Vec::new()))
+            Some((
+                "the role bypasses row-level security".to_owned(),
+                Vec::new(),
+            ))
         } else if relation.forced {
             None
         } else {
             grants::way_to(asking, relation.owner).await?.map(|way| {
-                ("the role has the rights of the table's owner, who is not asked".to_owned(), way)
+                (
+                    "the role has the rights of the table's owner, who is not asked".to_owned(),
+                    way,
+                )
             })
         };
         let policies = match off {
@@ -75,12 +81,14 @@ impl Status {
         let mut steps = Vec::new();
         // Every pass asks the policies of one command; a row has to get through all of them.
         for (command, expression) in passes(privilege, !key.is_empty()) {
-            let asked: Vec<&Policy> =
-                self.policies.iter().filter(|policy| policy.is_for(command)).collect();
+            let asked: Vec<&Policy> = self
+                .policies
+                .iter()
+                .filter(|policy| policy.is_for(command))
+                .collect();
             let mut verdicts = Vec::new();
             for policy in &asked {
-                let (verdict, text) =
-                    policy.evaluate(asking, relation, expression, &row).await?;
+                let (verdict, text) = policy.evaluate(asking, relation, expression, &row).await?;
                 steps.push(Step {
                     kind: StepKind::Policy,
                     verdict,
@@ -119,11 +127,19 @@ enum Row {
     /// One was named and cannot be had.
     Unknown(String),
     /// SQL that makes it out of `$1`, and the values of `$1`.
-    Of { columns: String, values: Vec<String> },
+    Of {
+        columns: String,
+        values: Vec<String>,
+    },
 }
 
 fn together(verdict: Verdict, text: String, via: Vec<String>) -> Step {
-    Step { kind: StepKind::RowSecurity, verdict, text, via }
+    Step {
+        kind: StepKind::RowSecurity,
+        verdict,
+        text,
+        via,
+    }
 }
 
 /// Which policies the server asks. A statement that names a row reads it, so those for SELECT too.
@@ -164,9 +180,15 @@ fn new_row(
         return Ok(Row::Unknown(NOT_HERE.to_owned()));
     }
     let named = |name: &str| key.iter().position(|(column, _)| column == name);
-    let filled = relation.columns.iter().find(|c| c.filled && named(&c.name).is_none());
+    let filled = relation
+        .columns
+        .iter()
+        .find(|c| c.filled && named(&c.name).is_none());
     if let Some(column) = filled {
-        return Ok(Row::Unknown(format!("the server fills column {}", column.name)));
+        return Ok(Row::Unknown(format!(
+            "the server fills column {}",
+            column.name
+        )));
     }
     if relation.changed_by_trigger {
         return Ok(Row::Unknown("a trigger may change the row".to_owned()));
@@ -180,7 +202,10 @@ fn new_row(
         columns.push([&value, " as ", &quote::ident(&column.name)].concat());
     }
     let values = key.iter().map(|(_, value)| value.clone()).collect();
-    Ok(Row::Of { columns: columns.join(", "), values })
+    Ok(Row::Of {
+        columns: columns.join(", "),
+        values,
+    })
 }
 
 /// The row with this key, read past its policies.
@@ -200,17 +225,22 @@ async fn stored_row(
         " limit 2",
     ];
     let values: Vec<&str> = key.iter().map(|(_, value)| &**value).collect();
-    Ok(match asking.attempt(Rights::Reader, &read.concat(), &values).await? {
-        Tried::Lines(mut rows) => match (rows.pop(), rows.is_empty()) {
-            (Some(row), true) => Row::Of {
-                columns: ["(($1[1])::", &relation.quoted(), ").*"].concat(),
-                values: vec![row],
+    Ok(
+        match asking
+            .attempt(Rights::Reader, &read.concat(), &values)
+            .await?
+        {
+            Tried::Lines(mut rows) => match (rows.pop(), rows.is_empty()) {
+                (Some(row), true) => Row::Of {
+                    columns: ["(($1[1])::", &relation.quoted(), ").*"].concat(),
+                    values: vec![row],
+                },
+                (Some(_), false) => Row::Unknown("several rows have this key".to_owned()),
+                (None, _) => Row::Unknown("no row has this key".to_owned()),
             },
-            (Some(_), false) => Row::Unknown("several rows have this key".to_owned()),
-            (None, _) => Row::Unknown("no row has this key".to_owned()),
+            Tried::Refused(why) | Tried::Failed(why) => Row::Unknown(why),
         },
-        Tried::Refused(why) | Tried::Failed(why) => Row::Unknown(why),
-    })
+    )
 }
 
 const NOT_HERE: &str = "only a superuser's connection can ask them as another role";

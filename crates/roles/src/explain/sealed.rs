@@ -32,7 +32,10 @@ pub(super) enum Tried {
 }
 
 /// One question's transaction.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of the catalog")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the catalog"
+)]
 pub(super) struct Asking<'a> {
     pub(super) client: &'a Client,
     pub(super) role_oid: u32,
@@ -93,7 +96,10 @@ impl<'a> Asking<'a> {
             .await?;
         let claims = question.claims.as_deref().unwrap_or("{}");
         self.client
-            .query("select pg_catalog.set_config('request.jwt.claims', $1, true)", &[&claims])
+            .query(
+                "select pg_catalog.set_config('request.jwt.claims', $1, true)",
+                &[&claims],
+            )
             .await?;
         if self.may_try {
             self.seal().await?;
@@ -102,17 +108,29 @@ impl<'a> Asking<'a> {
     }
 
     async fn seal(&self) -> Result<(), tokio_postgres::Error> {
-        let pid: i32 =
-            self.client.query_one("select pg_catalog.pg_backend_pid()", &[]).await?.try_get(0)?;
+        let pid: i32 = self
+            .client
+            .query_one("select pg_catalog.pg_backend_pid()", &[])
+            .await?
+            .try_get(0)?;
         // Never seen by others: the transaction that makes it is rolled back.
         let reader = quote::ident(&["rolegate_explain_", &pid.to_string()].concat());
-        let make = ["create role ", &reader, " nologin bypassrls in role pg_read_all_data"];
+        let make = [
+            "create role ",
+            &reader,
+            " nologin bypassrls in role pg_read_all_data",
+        ];
         self.client.batch_execute(&make.concat()).await?;
         for (function, owner) in [(AS_ROLE, &quote::ident(self.role)), (AS_READER, &reader)] {
             let name = quote::ident(function);
             let create = include_str!("sql/sealed.sql").replace("\"the function\"", &name);
             self.client.batch_execute(&create).await?;
-            let give = ["alter function pg_temp.", &name, "(text, text[]) owner to ", owner];
+            let give = [
+                "alter function pg_temp.",
+                &name,
+                "(text, text[]) owner to ",
+                owner,
+            ];
             self.client.batch_execute(&give.concat()).await?;
         }
         Ok(())
@@ -128,17 +146,23 @@ impl<'a> Asking<'a> {
         self.client.batch_execute("savepoint attempt").await?;
         let result = self.in_savepoint(rights, statement, arguments).await;
         // Also puts the role and the search path back.
-        self.client.batch_execute("rollback to attempt; release attempt").await?;
+        self.client
+            .batch_execute("rollback to attempt; release attempt")
+            .await?;
         match result {
-            Ok(rows) => {
-                rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map(Tried::Lines)
-            }
+            Ok(rows) => rows
+                .iter()
+                .map(|row| row.try_get(0))
+                .collect::<Result<_, _>>()
+                .map(Tried::Lines),
             Err(error) => match error.as_db_error() {
                 // The same SQLSTATE is raised by authors, and by the seal against a change of role.
                 // The server's routine tells a missing grant from these, in every language.
                 Some(refusal)
                     if refusal.code() == &SqlState::INSUFFICIENT_PRIVILEGE
-                        && refusal.routine().is_some_and(|r| r.starts_with("aclcheck_error")) =>
+                        && refusal
+                            .routine()
+                            .is_some_and(|r| r.starts_with("aclcheck_error")) =>
                 {
                     Ok(Tried::Refused(refusal.message().to_owned()))
                 }
@@ -156,13 +180,19 @@ impl<'a> Asking<'a> {
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
         // Functions that policies call find their names as in a session of this connection.
         self.client
-            .query("select pg_catalog.set_config('search_path', $1, true)", &[&self.search_path])
+            .query(
+                "select pg_catalog.set_config('search_path', $1, true)",
+                &[&self.search_path],
+            )
             .await?;
         let function = match rights {
             Rights::Role => {
                 // For what reads the setting; the rights come from the function's owner.
                 self.client
-                    .query("select pg_catalog.set_config('role', $1, true)", &[&self.role])
+                    .query(
+                        "select pg_catalog.set_config('role', $1, true)",
+                        &[&self.role],
+                    )
                     .await?;
                 AS_ROLE
             }
@@ -173,6 +203,8 @@ impl<'a> Asking<'a> {
             &quote::ident(function),
             "($1::pg_catalog.text, $2::pg_catalog.text[]) line",
         ];
-        self.client.query(&call.concat(), &[&statement, &arguments]).await
+        self.client
+            .query(&call.concat(), &[&statement, &arguments])
+            .await
     }
 }

@@ -12,9 +12,11 @@ pub(super) async fn explain(
     let (verdict, text, via) = if asking.may_try {
         let statement = ["explain (costs off) ", sql].concat();
         match asking.attempt(Rights::Role, &statement, &[]).await? {
-            Tried::Lines(plan) => {
-                (Verdict::Allowed, "the server plans it for the role".to_owned(), plan)
-            }
+            Tried::Lines(plan) => (
+                Verdict::Allowed,
+                "the server plans it for the role".to_owned(),
+                plan,
+            ),
             Tried::Refused(message) => (Verdict::Denied, message, Vec::new()),
             Tried::Failed(message) => (Verdict::Unknown, message, Vec::new()),
         }
@@ -22,5 +24,13 @@ pub(super) async fn explain(
         let why = "only a superuser's connection can plan a statement as another role";
         (Verdict::Unknown, why.to_owned(), Vec::new())
     };
-    Ok(("run a statement".to_owned(), vec![Step { kind: StepKind::Plan, verdict, text, via }]))
+    Ok((
+        "run a statement".to_owned(),
+        vec![Step {
+            kind: StepKind::Plan,
+            verdict,
+            text,
+            via,
+        }],
+    ))
 }

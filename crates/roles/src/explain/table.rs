@@ -41,15 +41,27 @@ pub(super) async fn explain(
 ) -> Result<(String, Vec<Step>), ExplainError> {
     let relation = Relation::find(asking, name).await?;
     let keys: Vec<&str> = key.iter().map(|(name, _)| &**name).collect();
-    for name in columns.iter().map(|name| &**name).chain(keys.iter().copied()) {
+    for name in columns
+        .iter()
+        .map(|name| &**name)
+        .chain(keys.iter().copied())
+    {
         relation.column(name)?;
     }
     let mut used: Vec<&str> = columns.iter().map(|name| &**name).collect();
     if privilege == Privilege::Insert {
-        used.extend(keys.iter().copied().filter(|name| !columns.iter().any(|c| c == name)));
+        used.extend(
+            keys.iter()
+                .copied()
+                .filter(|name| !columns.iter().any(|c| c == name)),
+        );
     }
     if used.is_empty() && privilege != Privilege::Delete {
-        used = relation.columns.iter().map(|column| &*column.name).collect();
+        used = relation
+            .columns
+            .iter()
+            .map(|column| &*column.name)
+            .collect();
     }
 
     let mut steps = vec![grants::schema(asking, relation.schema_oid, &relation.schema).await?];
@@ -67,14 +79,20 @@ pub(super) async fn explain(
         if relation.view && !key.is_empty() && planned {
             steps.push(row_of_view(asking, privilege, &statement, key).await?);
         } else if !relation.view {
-            steps.extend(security.explain(asking, &relation, privilege, key, planned).await?);
+            steps.extend(
+                security
+                    .explain(asking, &relation, privilege, key, planned)
+                    .await?,
+            );
         }
     }
     let target = match key {
         [] => format!("{} {}", privilege.as_str().to_lowercase(), relation.shown()),
         key => {
-            let pairs: Vec<_> =
-                key.iter().map(|(name, value)| [name, "=", value].concat()).collect();
+            let pairs: Vec<_> = key
+                .iter()
+                .map(|(name, value)| [name, "=", value].concat())
+                .collect();
             let verb = privilege.as_str().to_lowercase();
             format!("{verb} {} where {}", relation.shown(), pairs.join(" and "))
         }
@@ -100,7 +118,11 @@ async fn privileges(
             grants::relation(asking, relation.oid, &shown, privilege.as_str(), used).await?,
         );
         // To find the row is to read the key.
-        if privilege == Privilege::Insert { Vec::new() } else { keys.to_vec() }
+        if privilege == Privilege::Insert {
+            Vec::new()
+        } else {
+            keys.to_vec()
+        }
     };
     if privilege == Privilege::Select || !read.is_empty() {
         steps.extend(grants::relation(asking, relation.oid, &shown, "SELECT", &read).await?);
@@ -112,9 +134,17 @@ fn view_hop(relation: &Relation) -> Step {
     let text = if relation.invoker {
         "the view reads with the rights of the role: it is security_invoker".to_owned()
     } else {
-        format!("the view reads with the rights of {}, its owner", relation.owner_name)
+        format!(
+            "the view reads with the rights of {}, its owner",
+            relation.owner_name
+        )
     };
-    Step { kind: StepKind::Hop, verdict: Verdict::Allowed, text, via: Vec::new() }
+    Step {
+        kind: StepKind::Hop,
+        verdict: Verdict::Allowed,
+        text,
+        via: Vec::new(),
+    }
 }
 
 /// What the server says to the whole statement: it also asks for what views and policies read.
@@ -129,7 +159,10 @@ async fn plan(
         let values: Vec<&str> = key.iter().map(|(_, value)| &**value).collect();
         let explain = ["explain (costs off) ", statement].concat();
         match asking.attempt(Rights::Role, &explain, &values).await? {
-            Tried::Lines(_) => (Verdict::Allowed, "the server plans it for the role".to_owned()),
+            Tried::Lines(_) => (
+                Verdict::Allowed,
+                "the server plans it for the role".to_owned(),
+            ),
             Tried::Refused(message) => (Verdict::Denied, message),
             Tried::Failed(message) => (Verdict::Unknown, message),
         }
@@ -140,9 +173,17 @@ async fn plan(
         let why = "what the policies read can be tried on a superuser's connection only";
         (Verdict::Unknown, why.to_owned())
     } else {
-        (Verdict::Allowed, "nothing but the relation itself is read".to_owned())
+        (
+            Verdict::Allowed,
+            "nothing but the relation itself is read".to_owned(),
+        )
     };
-    Ok(Step { kind: StepKind::Plan, verdict, text, via: Vec::new() })
+    Ok(Step {
+        kind: StepKind::Plan,
+        verdict,
+        text,
+        via: Vec::new(),
+    })
 }
 
 /// A row of a view can only be looked for.
@@ -154,19 +195,35 @@ async fn row_of_view(
 ) -> Result<Step, ExplainError> {
     let values: Vec<&str> = key.iter().map(|(_, value)| &**value).collect();
     let (verdict, text) = if privilege != Privilege::Select || !asking.may_try {
-        (Verdict::Unknown, "whether a row of a view can be written is not tried".to_owned())
+        (
+            Verdict::Unknown,
+            "whether a row of a view can be written is not tried".to_owned(),
+        )
     } else {
-        let count = ["select pg_catalog.count(*)::pg_catalog.text from (", statement, ") found"];
-        match asking.attempt(Rights::Role, &count.concat(), &values).await? {
+        let count = [
+            "select pg_catalog.count(*)::pg_catalog.text from (",
+            statement,
+            ") found",
+        ];
+        match asking
+            .attempt(Rights::Role, &count.concat(), &values)
+            .await?
+        {
             Tried::Lines(lines) if lines.iter().any(|line| line != "0") => {
                 (Verdict::Allowed, "the view shows this row".to_owned())
             }
-            Tried::Lines(_) => {
-                (Verdict::Unknown, "the view shows no such row: hidden or not there".to_owned())
-            }
+            Tried::Lines(_) => (
+                Verdict::Unknown,
+                "the view shows no such row: hidden or not there".to_owned(),
+            ),
             Tried::Refused(message) => (Verdict::Denied, message),
             Tried::Failed(message) => (Verdict::Unknown, message),
         }
     };
-    Ok(Step { kind: StepKind::RowSecurity, verdict, text, via: Vec::new() })
+    Ok(Step {
+        kind: StepKind::RowSecurity,
+        verdict,
+        text,
+        via: Vec::new(),
+    })
 }

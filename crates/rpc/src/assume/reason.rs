@@ -30,6 +30,9 @@ pub enum Reason {
     /// A function nothing is known about.
     #[error("it uses the function `{0}`, which is not known to be safe")]
     UnknownFunction(String),
+    /// A `set` clause that changes who runs the function.
+    #[error("its own `set {0}` changes who runs it")]
+    SetClause(String),
     /// An operator of another schema than `pg_catalog`.
     #[error("it names an operator of the schema `{0}`, whose function is not known")]
     Operator(String),

@@ -241,6 +241,24 @@ fn definer_functions_and_declared_ones_pass() {
 }
 
 #[test]
+fn functions_of_our_own_schema_are_known_and_a_set_role_clause_is_refused() {
+    let mut switching = function(3, "switching").body("sql", "select 1");
+    switching.settings = vec!["work_mem=1MB".into(), "role=bob".into()];
+    let snapshot = fixture::snapshot(vec![
+        function(1, "a").body("sql", "select rolegate.claim('sub')"),
+        function(2, "b").body("sql", "select rolegate.find_api_token('x')"),
+        switching,
+    ]);
+    let verdicts = Verdicts::of(&snapshot, "rolegate");
+    let refused: Vec<bool> = snapshot
+        .functions()
+        .iter()
+        .map(|function| verdicts.refusal(function).is_some())
+        .collect();
+    assert_eq!(refused, [false, true, true]);
+}
+
+#[test]
 fn refusals_spread_to_callers_also_through_circles() {
     let snapshot = fixture::snapshot(vec![
         function(1, "a").body("sql", "select b(1)"),
@@ -255,7 +273,7 @@ fn refusals_spread_to_callers_also_through_circles() {
         function(10, "query").body("plpgsql", "begin execute x; end"),
         function(11, "i").body("sql", "select query (1)"),
     ]);
-    let verdicts = Verdicts::of(&snapshot);
+    let verdicts = Verdicts::of(&snapshot, "rolegate");
     let refused: Vec<&str> = snapshot
         .functions()
         .iter()

@@ -70,7 +70,6 @@ pub(super) const DANGEROUS_PREFIXES: &[&str] = &[
     "pg_ls_",
     "pg_file_",
     "crosstab",
-    "cron.",
 ];
 
 /// Words that stand before a parenthesis without being called. Some of them can be the name of a

@@ -17,7 +17,8 @@ select
     p.provariadic,
     coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[]),
     p.proargmodes::text[],
-    p.proargnames
+    p.proargnames,
+    p.proconfig
 from pg_catalog.pg_proc p
 join pg_catalog.pg_namespace n on n.oid = p.pronamespace
 join pg_catalog.pg_language l on l.oid = p.prolang

@@ -26,7 +26,8 @@ select
     t.typelem,
     t.typbasetype,
     t.typnotnull,
-    pg_catalog.obj_description(t.oid, 'pg_type'),
+    -- What PostgreSQL says about its own types is not about the caller's data.
+    case when t.oid >= 16384 then pg_catalog.obj_description(t.oid, 'pg_type') end,
     case when t.typtype = 'e' then array(
         select e.enumlabel::text
         from pg_catalog.pg_enum e

@@ -4,8 +4,11 @@ use tokio_postgres::Client;
 
 use super::Check;
 
-pub(super) const CHECK: Check =
-    Check { name: "hba", with_subjects: false, sql: include_str!("hba.sql") };
+pub(super) const CHECK: Check = Check {
+    name: "hba",
+    with_subjects: false,
+    sql: include_str!("hba.sql"),
+};
 
 /// What this login cannot look at: by default only superusers read the rules.
 pub(in crate::audit) async fn unreadable(

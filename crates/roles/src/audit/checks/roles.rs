@@ -47,22 +47,30 @@ pub(in crate::audit) fn forbidden(
         .map(|role| Finding {
             id: "role_reaches_forbidden".to_owned(),
             severity: Severity::Error,
-            message: "Requests can become this role, and it reaches rights that no request may have."
-                .to_owned(),
+            message:
+                "Requests can become this role, and it reaches rights that no request may have."
+                    .to_owned(),
             chain: role.chain.split(" -> ").map(str::to_owned).collect(),
             fix: "-- revoke the first membership of the chain that is not needed".to_owned(),
             object: role.role_name,
         })
         .collect();
-    findings.extend(targets.iter().filter(|target| target.assumed && !target.admitted).map(
-        |target| Finding {
-            id: "role_not_admitted".to_owned(),
-            severity: Severity::Warning,
-            object: target.name.clone(),
-            message: "The shared login may switch to this role, which nobody admitted.".to_owned(),
-            chain: vec!["the shared login".to_owned(), format!("member of {}", target.name)],
-            fix: "-- rolegate roles admit, or revoke the membership".to_owned(),
-        },
-    ));
+    findings.extend(
+        targets
+            .iter()
+            .filter(|target| target.assumed && !target.admitted)
+            .map(|target| Finding {
+                id: "role_not_admitted".to_owned(),
+                severity: Severity::Warning,
+                object: target.name.clone(),
+                message: "The shared login may switch to this role, which nobody admitted."
+                    .to_owned(),
+                chain: vec![
+                    "the shared login".to_owned(),
+                    format!("member of {}", target.name),
+                ],
+                fix: "-- rolegate roles admit, or revoke the membership".to_owned(),
+            }),
+    );
     findings
 }

@@ -27,6 +27,10 @@ impl Expression {
 }
 
 /// A policy that applies to the role.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the catalog"
+)]
 pub(super) struct Policy {
     name: String,
     pub(super) permissive: bool,
@@ -84,7 +88,11 @@ impl Policy {
             // Without one of its own, USING is the check.
             Expression::Check => self.check.as_deref().or(self.using.as_deref()),
         };
-        let kind = if self.permissive { "policy" } else { "restrictive policy" };
+        let kind = if self.permissive {
+            "policy"
+        } else {
+            "restrictive policy"
+        };
         let shown = text.unwrap_or("true");
         let shown = format!("{kind} {}: {} {shown}", self.name, expression.as_str());
         let (columns, values) = match row {
@@ -108,15 +116,21 @@ impl Policy {
             &quote::ident(&relation.name),
         ];
         let values: Vec<&str> = values.iter().map(|value| &**value).collect();
-        Ok(match asking.attempt(Rights::Role, &statement.concat(), &values).await? {
-            Tried::Lines(lines) => {
-                let holds = lines.first().is_some_and(|line| line == "true");
-                (Verdict::of(holds), format!("{shown}; for this row {holds}"))
-            }
-            Tried::Refused(why) | Tried::Failed(why) => {
-                (Verdict::Unknown, format!("{shown}; for this row the server says: {why}"))
-            }
-        })
+        Ok(
+            match asking
+                .attempt(Rights::Role, &statement.concat(), &values)
+                .await?
+            {
+                Tried::Lines(lines) => {
+                    let holds = lines.first().is_some_and(|line| line == "true");
+                    (Verdict::of(holds), format!("{shown}; for this row {holds}"))
+                }
+                Tried::Refused(why) | Tried::Failed(why) => (
+                    Verdict::Unknown,
+                    format!("{shown}; for this row the server says: {why}"),
+                ),
+            },
+        )
     }
 
     fn not_evaluated(&self, asking: &Asking<'_>, text: &str) -> Option<&'static str> {

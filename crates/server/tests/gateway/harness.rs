@@ -1,0 +1,200 @@
+//! A gateway for one test: its own database, its own port, its own keys.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, StatusCode};
+use rolegate_auth::{IssuerConfig, PasswordCheck};
+use rolegate_model::{Clock, RoleName, SystemClock};
+use rolegate_pg::pools::PoolsConfig;
+use rolegate_pg::wire::{Endpoint, Login};
+use rolegate_server::budget::DefaultBudget;
+use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
+use rolegate_server::database::{Database, Shared};
+use rolegate_server::router::{self, App};
+use rolegate_server::serve::{ListenLimits, Listener};
+use rolegate_testkit::TestDatabase;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What a test may choose.
+#[derive(Debug)]
+pub struct Options {
+    pub mode: Mode,
+    pub modes: BTreeMap<String, Mode>,
+    pub anonymous: bool,
+    pub issuers: Vec<IssuerConfig>,
+    pub gateway: GatewayConfig,
+    pub budget: DefaultBudget,
+    pub connections_per_login: usize,
+    /// Another way to the database than the cluster's own socket: a fault proxy.
+    pub endpoint: Option<Endpoint>,
+    /// Where passwords are checked.
+    pub password: Option<PasswordCheck>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Login,
+            modes: BTreeMap::new(),
+            anonymous: true,
+            issuers: Vec::new(),
+            gateway: GatewayConfig { dry_run: true, ..GatewayConfig::default() },
+            budget: DefaultBudget::default(),
+            connections_per_login: 4,
+            endpoint: None,
+            password: None,
+        }
+    }
+}
+
+/// A gateway that is being served.
+#[derive(Debug)]
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub database: Arc<Database>,
+    pub client: Client,
+    /// Stops accepting; `background` ends with the test.
+    pub stop: CancellationToken,
+    pub listeners: TaskTracker,
+    background: CancellationToken,
+}
+
+/// The name in paths; the real one is the test's own.
+pub const NAME: &str = "app";
+
+impl Gateway {
+    /// Serves `db` with the defaults.
+    pub async fn start(db: &TestDatabase) -> Self {
+        Self::start_with(db, Options::default()).await
+    }
+
+    /// Serves `db`.
+    pub async fn start_with(db: &TestDatabase, options: Options) -> Self {
+        let endpoint = options.endpoint.unwrap_or_else(|| db.wire_endpoint());
+        let config = DatabaseConfig {
+            name: NAME.to_owned(),
+            schemas: vec!["api".to_owned()],
+            engine_schema: "rolegate".to_owned(),
+            role_prefix: "rolegate".to_owned(),
+            gateway: Login::peer("rolegate_gateway"),
+            authenticator: Login::peer("rolegate_authenticator"),
+            anonymous: options.anonymous.then(|| Login::peer("rolegate_anonymous")),
+            mode: options.mode,
+            modes: options.modes,
+            passwords: BTreeMap::new(),
+            allowed_predefined_roles: Vec::new(),
+            pools: PoolsConfig {
+                endpoint: endpoint.clone(),
+                schema: "rolegate".to_owned(),
+                max_connections: 16,
+                max_connections_per_login: options.connections_per_login,
+                max_waiting: 256,
+                wait_timeout: Duration::from_secs(5),
+                connect_timeout: Duration::from_secs(5),
+                idle_timeout: Duration::from_secs(60),
+                max_lifetime: Duration::from_secs(600),
+            },
+            own_connections: 3,
+            poll_interval: Duration::from_millis(100),
+            budget: options.budget,
+            endpoint,
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let shared = Shared {
+            issuers: &options.issuers,
+            sealing_key: Some(&[7; 32]),
+            password: options.password,
+            clock,
+        };
+        let database = Database::open(config, shared).await.expect("the database opens");
+        let listener =
+            Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+        let address = listener.address();
+        let (stop, background) = (CancellationToken::new(), CancellationToken::new());
+        let (listeners, tasks) = (TaskTracker::new(), TaskTracker::new());
+        database.start(&tasks, &background);
+        let app = App::new(vec![Arc::clone(&database)], options.gateway, stop.clone());
+        listeners.spawn(listener.serve(router::gateway(app), ListenLimits::default(), stop.clone()));
+        listeners.close();
+        let client = Client::builder().no_proxy().build().expect("a client");
+        Self { address, database, client, stop, listeners, background }
+    }
+
+    /// A token of our own key for a role.
+    pub async fn token(&self, role: &str) -> String {
+        let role = RoleName::new(role).expect("a usable name");
+        let token = self.database.sign_for(&role, Duration::from_secs(600)).await;
+        token.expect("the role is admitted").expose_secret().to_owned()
+    }
+
+    /// `http://address/api/app` and `path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/api/{NAME}{path}", self.address)
+    }
+
+    /// A POST with a JSON body.
+    pub fn post(&self, path: &str, token: Option<&str>, body: &str) -> RequestBuilder {
+        let request = self
+            .client
+            .post(self.url(path))
+            .header("content-type", "application/json")
+            .body(body.to_owned());
+        match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// A GET.
+    pub fn get(&self, path: &str, token: Option<&str>) -> RequestBuilder {
+        let request = self.client.get(self.url(path));
+        match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Calls a function with params as JSON text; status and body text.
+    pub async fn call(&self, token: &str, function: &str, params: &str) -> (StatusCode, String) {
+        text(self.post(&format!("/{function}"), Some(token), params)).await
+    }
+
+    /// A JSON-RPC call; the whole envelope.
+    pub async fn rpc(&self, token: &str, method: &str, params: Value) -> Value {
+        let body = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let (_, text) = text(self.post("", Some(token), &body.to_string())).await;
+        serde_json::from_str(&text).expect("an envelope")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.background.cancel();
+    }
+}
+
+/// Status and body of a request.
+pub async fn text(request: RequestBuilder) -> (StatusCode, String) {
+    let response = request.send().await.expect("an answer");
+    let status = response.status();
+    (status, response.text().await.expect("a body"))
+}
+
+/// Makes the schema `api`, open to `roles`, with these definitions. As a superuser, because an
+/// application's author is not one of our logins.
+pub async fn api(db: &TestDatabase, roles: &[&str], definitions: &str) {
+    let client = db.superuser().await;
+    let mut sql = String::from("create schema if not exists api; ");
+    for role in roles {
+        sql.push_str(&format!("grant usage on schema api to \"{role}\"; "));
+    }
+    sql.push_str(definitions);
+    client.batch_execute(&sql).await.expect("the definitions are valid");
+}
