@@ -88,6 +88,16 @@ impl Development {
 }
 
 impl Installation {
+    /// Where the private cluster is.
+    pub(crate) fn endpoint(&self) -> &SocketEndpoint {
+        self.cluster.endpoint()
+    }
+
+    /// A connection of the cluster's superuser: the owner of the example, not one of our logins.
+    pub(crate) async fn superuser(&self) -> anyhow::Result<tokio_postgres::Client> {
+        Ok(self.cluster.endpoint().connect("postgres", DATABASE).await?)
+    }
+
     /// Stops the surfaces, then the cluster.
     pub(crate) async fn stop(mut self) -> anyhow::Result<bool> {
         let clean = self.running.stop().await;

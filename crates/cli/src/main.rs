@@ -5,6 +5,7 @@ mod config;
 mod development;
 mod logging;
 mod process;
+mod story;
 
 use std::process::ExitCode;
 

@@ -5,5 +5,8 @@ mod session {
     pub(crate) mod stage;
 
     mod claims;
+    mod exits;
+    mod leftovers;
+    mod prepared;
     mod role;
 }

@@ -22,7 +22,8 @@ fn switches(other: &str) -> Vec<String> {
         format!("select set_config('role', {literal}, false)"),
     ];
     for statement in ways.clone() {
-        ways.push(format!("do {}", quote::literal(&format!("begin {statement}; end"))));
+        let execute = format!("begin execute {}; end", quote::literal(&statement));
+        ways.push(format!("do {}", quote::literal(&execute)));
     }
     ways
 }
@@ -135,7 +136,7 @@ async fn the_check_does_not_believe_the_callers_operators() {
                 "select 'a'::text = 'b'::text",
             )
             .await;
-        assert_eq!(control.unwrap(), "t", "the operator is not in the way");
+        assert_eq!(control.unwrap(), "true", "the operator is not in the way");
         for way in ["select set_config('role', 'none', true)", "set role none"] {
             let sql = format!("set local search_path = evil, pg_catalog; {way}");
             let outcome = stage.attack(&stage.alice, &sql).await;
@@ -163,14 +164,16 @@ async fn what_a_role_sets_for_itself_does_not_reach_our_statements() {
             "datestyle = 'German, DMY'",
             "client_min_messages = 'debug5'",
             "client_encoding = 'LATIN1'",
-            "request.jwt.claims = '{\"sub\": \"mallory\"}'",
-            "rolegate.signed_claims = 'v1|forged'",
-            "response.status = '500'",
             "role = 'none'",
             "default_transaction_read_only = off",
         ] {
             let sql = format!("alter role {me} set {setting}");
             stage.attack(&stage.alice, &sql).await.unwrap();
+        }
+        // PostgreSQL itself keeps these for superusers.
+        for name in ["request.jwt.claims", "rolegate.signed_claims", "response.status"] {
+            let sql = format!("alter role {me} set {name} = '500'");
+            assert_eq!(code(stage.attack(&stage.alice, &sql).await), "42501", "{name}");
         }
         let before = pid(stage, &stage.alice).await;
         stage.pools.close_login(stage.alice.name());
@@ -179,12 +182,11 @@ async fn what_a_role_sets_for_itself_does_not_reach_our_statements() {
             .ask(
                 &stage.alice,
                 "select concat_ws(' ', date '2026-02-01', current_setting('client_encoding'), \
-                 current_setting('search_path'), rolegate.claim('sub'), \
-                 nullif(current_setting('response.status', true), ''))",
+                 current_setting('search_path'), rolegate.claim('sub'))",
             )
             .await
             .unwrap();
-        assert_eq!(seen, "2026-02-01 UTF8 api, pg_temp alice 500");
+        assert_eq!(seen, "2026-02-01 UTF8 api, pg_temp alice");
         assert_unharmed(stage).await;
     })
     .await;

@@ -13,7 +13,12 @@ use crate::wire::{Batch, ConnectError, Connection, DbError};
 /// they stand above what a role sets for itself (`alter role ... set`): a `search_path` of its own
 /// would decide what the operators of our statements mean. The server looks every two seconds
 /// whether a busy session still has its client, so that what was given up ends there too.
-const DEFAULTS: [(&str, &str); 7] = [
+///
+/// `transaction_read_only` starts each transaction as `default_transaction_read_only` says,
+/// whatever stands here; but on 15 `reset transaction_read_only` goes back to this value without
+/// asking whether it may, and would end a read-only transaction.
+const DEFAULTS: [(&str, &str); 8] = [
+    ("transaction_read_only", "on"),
     ("search_path", "pg_catalog, pg_temp"),
     ("client_connection_check_interval", "2s"),
     ("application_name", "rolegate"),

@@ -1,0 +1,7 @@
+//! Closed-loop HTTP load: a number of keep-alive connections, each with one request in flight.
+
+pub mod connection;
+pub mod count;
+pub mod request;
+pub mod response;
+pub mod run;
