@@ -1,6 +1,8 @@
 //! One connection: write, read the answer, count, again.
 
+use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +21,7 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Sends the request again and again until the phases are over; counts what was *begun* while
 /// measuring.
-pub async fn drive(request: Arc<Request>, phases: Phases) -> Count {
-    let mut count = Count::default();
+pub async fn drive(request: Arc<Request>, phases: Phases, count: Rc<RefCell<Count>>) {
     let mut connection = None;
     while phases.go_on() {
         let measured = phases.measuring() && phases.take();
@@ -33,7 +34,9 @@ pub async fn drive(request: Arc<Request>, phases: Phases) -> Count {
                 Ok(open) => open,
                 Err(error) => {
                     if measured {
-                        count.broke(format!("connect: {}", error.kind()));
+                        count
+                            .borrow_mut()
+                            .broke(format!("connect: {}", error.kind()));
                     }
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                     continue;
@@ -47,19 +50,20 @@ pub async fn drive(request: Arc<Request>, phases: Phases) -> Count {
             Ok(Ok(answer)) => {
                 let body = open.body(&answer);
                 if measured {
-                    count.answer(answer.status, request.accepts(body), micros, body);
+                    count
+                        .borrow_mut()
+                        .answer(answer.status, request.accepts(body), micros, body);
                 }
                 if !answer.closes {
                     open.consume(&answer);
                     connection = Some(open);
                 }
             }
-            Ok(Err(error)) if measured => count.broke(error.to_string()),
-            Err(_) if measured => count.broke("no answer in time".to_owned()),
+            Ok(Err(error)) if measured => count.borrow_mut().broke(error.to_string()),
+            Err(_) if measured => count.borrow_mut().broke("no answer in time".to_owned()),
             Ok(Err(_)) | Err(_) => {}
         }
     }
-    count
 }
 
 struct Connection {
@@ -71,7 +75,10 @@ impl Connection {
     async fn open(request: &Request) -> io::Result<Self> {
         let stream = TcpStream::connect(request.address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(16 * 1024) })
+        Ok(Self {
+            stream,
+            buffer: Vec::with_capacity(16 * 1024),
+        })
     }
 
     async fn exchange(&mut self, bytes: &[u8]) -> io::Result<Response> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Counts of one connection or of all of them.
+/// Counts of one thread or of all of them.
 #[derive(Debug, Clone)]
 pub struct Count {
     /// Microseconds from the first byte written to the last byte read, of good answers.
@@ -65,7 +65,9 @@ impl Count {
 
     /// Takes another count in.
     pub fn add(&mut self, other: &Self) {
-        self.latency.add(&other.latency).expect("all histograms have the same bounds");
+        self.latency
+            .add(&other.latency)
+            .expect("all histograms have the same bounds");
         for (status, count) in &other.statuses {
             *self.statuses.entry(*status).or_default() += count;
         }
@@ -144,7 +146,11 @@ mod tests {
         let summary = all.summary(2.0);
         assert_eq!((summary.good, summary.errors, summary.unmarked), (2, 6, 2));
         assert!((summary.per_second - 1.0).abs() < 1e-9);
-        assert!(summary.max_us < 1010, "failures have no latency: {}", summary.max_us);
+        assert!(
+            summary.max_us < 1010,
+            "failures have no latency: {}",
+            summary.max_us
+        );
         assert_eq!(summary.sample.as_deref(), Some("wrong body"));
     }
 }

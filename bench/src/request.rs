@@ -37,12 +37,19 @@ impl Request {
         head.push_str("\r\n");
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(body);
-        Self { address, bytes, marker: marker.as_bytes().to_vec(), marker_count }
+        Self {
+            address,
+            bytes,
+            marker: marker.as_bytes().to_vec(),
+            marker_count,
+        }
     }
 
     /// Whether the body is the answer that was asked for.
     pub fn accepts(&self, body: &[u8]) -> bool {
-        memchr::memmem::find_iter(body, &self.marker).take(self.marker_count).count()
+        memchr::memmem::find_iter(body, &self.marker)
+            .take(self.marker_count)
+            .count()
             >= self.marker_count
     }
 }
@@ -53,14 +60,27 @@ mod tests {
 
     fn request(marker_count: usize) -> Request {
         let address = "127.0.0.1:80".parse().expect("an address");
-        Request::post(address, "/x", &["authorization: Bearer t".to_owned()], b"{}", "m!", marker_count)
+        Request::post(
+            address,
+            "/x",
+            &["authorization: Bearer t".to_owned()],
+            b"{}",
+            "m!",
+            marker_count,
+        )
     }
 
     #[test]
     fn a_request_is_complete_http() {
         let text = String::from_utf8(request(1).bytes).expect("text");
-        assert!(text.starts_with("POST /x HTTP/1.1\r\nhost: 127.0.0.1:80\r\n"), "{text}");
-        assert!(text.ends_with("content-length: 2\r\nauthorization: Bearer t\r\n\r\n{}"), "{text}");
+        assert!(
+            text.starts_with("POST /x HTTP/1.1\r\nhost: 127.0.0.1:80\r\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("content-length: 2\r\nauthorization: Bearer t\r\n\r\n{}"),
+            "{text}"
+        );
     }
 
     #[test]

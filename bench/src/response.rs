@@ -40,7 +40,9 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Response>, ResponseError> {
     let mut closes = false;
     for header in response.headers.iter() {
         if header.name.eq_ignore_ascii_case("content-length") {
-            length = std::str::from_utf8(header.value).ok().and_then(|text| text.parse().ok());
+            length = std::str::from_utf8(header.value)
+                .ok()
+                .and_then(|text| text.parse().ok());
         } else if header.name.eq_ignore_ascii_case("connection") {
             closes = header.value.eq_ignore_ascii_case(b"close");
         }
@@ -51,7 +53,12 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Response>, ResponseError> {
         None if status == 204 => 0,
         None => return Err(ResponseError::NoLength),
     };
-    Ok((bytes.len() >= head + body).then_some(Response { status, head, body, closes }))
+    Ok((bytes.len() >= head + body).then_some(Response {
+        status,
+        head,
+        body,
+        closes,
+    }))
 }
 
 #[cfg(test)]
@@ -66,13 +73,19 @@ mod tests {
             assert_eq!(parse(&WHOLE[..end]).expect("a prefix"), None, "{end}");
         }
         let response = parse(WHOLE).expect("HTTP").expect("whole");
-        assert_eq!((response.status, response.body, response.closes), (200, 3, false));
+        assert_eq!(
+            (response.status, response.body, response.closes),
+            (200, 3, false)
+        );
         assert_eq!(&WHOLE[response.head..], b"abc");
     }
 
     #[test]
     fn what_cannot_be_measured_is_an_error() {
-        assert!(matches!(parse(b"SMTP\r\n\r\n"), Err(ResponseError::Malformed(_))));
+        assert!(matches!(
+            parse(b"SMTP\r\n\r\n"),
+            Err(ResponseError::Malformed(_))
+        ));
         let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
         assert!(matches!(parse(chunked), Err(ResponseError::NoLength)));
     }

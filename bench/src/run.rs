@@ -1,8 +1,12 @@
 //! A run: threads, connections, warm-up, measured time.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::task::LocalSet;
 
 use crate::connection::drive;
 use crate::count::{Count, Summary};
@@ -38,13 +42,20 @@ impl Phases {
         let left = plan
             .requests
             .map(|requests| Arc::new(AtomicI64::new(i64::try_from(requests).unwrap_or(i64::MAX))));
-        Self { measure_from, end: measure_from + plan.duration, left }
+        Self {
+            measure_from,
+            end: measure_from + plan.duration,
+            left,
+        }
     }
 
     /// Whether another request may be begun.
     pub fn go_on(&self) -> bool {
         Instant::now() < self.end
-            && self.left.as_ref().is_none_or(|left| left.load(Ordering::Relaxed) > 0)
+            && self
+                .left
+                .as_ref()
+                .is_none_or(|left| left.load(Ordering::Relaxed) > 0)
     }
 
     /// Whether what is begun now counts.
@@ -54,7 +65,9 @@ impl Phases {
 
     /// Takes one of the measured requests; false if none is left.
     pub fn take(&self) -> bool {
-        self.left.as_ref().is_none_or(|left| left.fetch_sub(1, Ordering::Relaxed) > 0)
+        self.left
+            .as_ref()
+            .is_none_or(|left| left.fetch_sub(1, Ordering::Relaxed) > 0)
     }
 }
 
@@ -73,7 +86,9 @@ pub fn run(request: Request, plan: &Plan) -> std::io::Result<Summary> {
         let connections = (plan.connections + threads - 1 - thread) / threads;
         let (request, phases) = (Arc::clone(&request), phases.clone());
         // One-threaded runtimes: no work stealing between the generator's own threads.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         running.push(std::thread::spawn(move || {
             runtime.block_on(on_this_thread(&request, &phases, connections))
         }));
@@ -86,15 +101,19 @@ pub fn run(request: Request, plan: &Plan) -> std::io::Result<Summary> {
     Ok(total.summary(phases.measure_from.elapsed().as_secs_f64()))
 }
 
+/// All connections of a thread count into one place.
 async fn on_this_thread(request: &Arc<Request>, phases: &Phases, connections: usize) -> Count {
-    let drivers: Vec<_> = (0..connections)
-        .map(|_| tokio::spawn(drive(Arc::clone(request), phases.clone())))
-        .collect();
-    let mut total = Count::default();
-    for driver in drivers {
-        total.add(&driver.await.expect("a connection's task does not panic"));
+    let total = Rc::new(RefCell::new(Count::default()));
+    let local = LocalSet::new();
+    for _ in 0..connections {
+        local.spawn_local(drive(
+            Arc::clone(request),
+            phases.clone(),
+            Rc::clone(&total),
+        ));
     }
-    total
+    local.await;
+    total.take()
 }
 
 #[cfg(test)]
@@ -112,7 +131,10 @@ mod tests {
         };
         let phases = Phases::new(&plan);
         assert!(phases.measuring() && phases.go_on());
-        assert_eq!([phases.take(), phases.take(), phases.take()], [true, true, false]);
+        assert_eq!(
+            [phases.take(), phases.take(), phases.take()],
+            [true, true, false]
+        );
         assert!(!phases.go_on());
     }
 }

@@ -27,7 +27,9 @@ struct Arguments {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let answer = Bytes::from(std::fs::read(&arguments.answer)?);
-    let router = Router::new().route("/api/{database}", post(fixed)).with_state(answer);
+    let router = Router::new()
+        .route("/api/{database}", post(fixed))
+        .with_state(answer);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     // Renamed into place, so that nobody reads half an address.
     let partial = arguments.address_file.with_extension("partial");

@@ -49,7 +49,10 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let headers: Vec<String> = match &arguments.headers {
-        Some(file) => std::fs::read_to_string(file)?.lines().map(str::to_owned).collect(),
+        Some(file) => std::fs::read_to_string(file)?
+            .lines()
+            .map(str::to_owned)
+            .collect(),
         None => Vec::new(),
     };
     let request = Request::post(

@@ -21,7 +21,7 @@ use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
 
 pub(crate) use record::Record;
 
-use crate::process::{Running, Surfaces};
+use crate::process::{OldServers, Running, Surfaces};
 
 /// The one database of a development installation.
 pub(crate) const DATABASE: &str = "app";
@@ -79,6 +79,7 @@ impl Development {
             metrics_bind: self.metrics,
             max_connections: 4096,
             shutdown: Duration::from_secs(30),
+            old_servers: OldServers::Warn,
         };
         let running = surfaces.start().await?;
         let record = record::make(&cluster, &running, &everyone).await?;

@@ -1,5 +1,6 @@
 //! Surfaces in a process: start, serve, stop within a bound.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use rolegate_auth::IssuerConfig;
 use rolegate_auth::password::{LoginLimits, PasswordTarget};
 use rolegate_auth::PasswordCheck;
 use rolegate_model::{Clock, SystemClock};
+use rolegate_roles::audit::minimum_versions;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig};
 use rolegate_server::database::{Database, Shared};
 use rolegate_server::health::{self, Health};
@@ -31,6 +33,40 @@ pub(crate) struct Surfaces {
     pub(crate) metrics_bind: SocketAddr,
     pub(crate) max_connections: usize,
     pub(crate) shutdown: Duration,
+    pub(crate) old_servers: OldServers,
+}
+
+/// What to do about a server that lacks fixes a gateway depends on.
+#[derive(Debug)]
+pub(crate) enum OldServers {
+    /// Say so.
+    Warn,
+    /// Refuse it, unless its version is accepted by name for its database.
+    Refuse(BTreeMap<String, String>),
+}
+
+impl OldServers {
+    fn check(&self, database: &Database) -> anyhow::Result<()> {
+        let Ok(number) = u32::try_from(database.server_version_num()) else { return Ok(()) };
+        for minimum in minimum_versions::missed(number, false) {
+            let version = database.server_version();
+            let reason = &minimum.reason;
+            let accepted = match self {
+                Self::Warn => true,
+                Self::Refuse(accepted) => accepted
+                    .get(database.name())
+                    .is_some_and(|accepted| version.split(' ').next() == Some(accepted)),
+            };
+            anyhow::ensure!(
+                accepted,
+                "database {}: PostgreSQL {version} is older than it may be ({reason}); \
+                 update it, or accept this version with accept_server_version",
+                database.name()
+            );
+            tracing::warn!(database = database.name(), version, reason, "old_server_version");
+        }
+        Ok(())
+    }
 }
 
 /// Surfaces that are being served.
@@ -67,7 +103,9 @@ impl Surfaces {
                 password,
                 clock: Arc::clone(&clock),
             };
-            databases.push(Database::open(config, shared).await?);
+            let database = Database::open(config, shared).await?;
+            self.old_servers.check(&database)?;
+            databases.push(database);
         }
 
         let gateway = Listener::bind(self.gateway_bind)

@@ -7,6 +7,8 @@ mod session {
     mod claims;
     mod exits;
     mod leftovers;
+    mod pools;
     mod prepared;
+    mod property;
     mod role;
 }

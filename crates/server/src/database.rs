@@ -188,6 +188,11 @@ impl Database {
         &self.catalog.database().server_version
     }
 
+    /// `server_version_num` of the cluster.
+    pub fn server_version_num(&self) -> i32 {
+        self.catalog.database().server_version_num
+    }
+
     /// Signs a token for a role that may be used here. For password logins and for development;
     /// whoever calls this has checked who asks.
     pub async fn sign_for(

@@ -25,6 +25,9 @@ pub(crate) struct Audit {
     /// File with findings that are accepted, each with a reason.
     #[arg(long, value_name = "FILE")]
     allow: Option<PathBuf>,
+    /// Some surface runs SQL text that callers write: asks for the newest server version.
+    #[arg(long)]
+    caller_sql: bool,
     /// Output.
     #[arg(long, default_value = "text")]
     format: Format,
@@ -46,6 +49,7 @@ pub(crate) async fn run(command: Audit) -> anyhow::Result<ExitCode> {
     let anonymous = names.role("anonymous");
     let mut options = AuditOptions::new(names, command.schemas);
     options.anonymous_role = Some(anonymous);
+    options.runs_caller_sql = command.caller_sql;
     options.mode = match command.mode {
         Mode::Login => audit::Mode::Login,
         Mode::Assume => audit::Mode::Assume,

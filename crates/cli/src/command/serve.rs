@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use crate::config::{self, is_loopback};
-use crate::process::{Surfaces, signalled};
+use crate::process::{OldServers, Surfaces, signalled};
 
 /// Runs the gateway and the metrics listener until SIGTERM.
 #[derive(Debug, Args)]
@@ -66,6 +66,13 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         metrics_bind: command.metrics.unwrap_or(config.metrics.bind),
         max_connections: config.gateway.max_connections,
         shutdown: Duration::from_secs(config.gateway.shutdown_seconds),
+        old_servers: OldServers::Refuse(
+            config
+                .databases
+                .into_iter()
+                .filter_map(|(name, section)| Some((name, section.accept_server_version?)))
+                .collect(),
+        ),
     };
     let running = surfaces.start().await?;
     tracing::info!(gateway = %running.gateway, metrics = %running.metrics, "ready");

@@ -131,6 +131,9 @@ pub(crate) struct Database {
     /// TLS towards the database; required unless the host is a socket or loopback.
     #[serde(default)]
     pub(crate) tls: Option<bool>,
+    /// A server version older than the known minimum that is accepted all the same (`15.8`).
+    #[serde(default)]
+    pub(crate) accept_server_version: Option<String>,
     /// Exposed schemas; the first is the default of method names.
     #[serde(default = "default_schemas")]
     pub(crate) schemas: Vec<String>,

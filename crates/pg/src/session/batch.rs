@@ -26,6 +26,15 @@ const CHECK: &str = "select case when \
      else pg_catalog.concat('identity changed ', current_user)::pg_catalog.int4::pg_catalog.text \
      end, pg_catalog.current_setting('response.headers', true)";
 
+/// Raises if a read-only request has written, or will write at commit through a cursor that is to
+/// outlive it. A write has a transaction id, whatever the mode says by now: before 16, `reset
+/// transaction_read_only` switches it off, and on again nobody sees it.
+const UNWRITTEN: &str = "select case when \
+     pg_catalog.pg_current_xact_id_if_assigned() is null \
+     and not exists (select from pg_catalog.pg_cursors c where c.is_holdable) \
+     then '' else pg_catalog.concat('written by ', current_user)::pg_catalog.int4::pg_catalog.text \
+     end";
+
 /// What each command completion of the segment stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -36,6 +45,7 @@ pub(super) enum Step {
     /// Our statement after the caller's.
     Finish,
     Constraints,
+    Unwritten,
     Check,
     End,
 }
@@ -80,6 +90,8 @@ pub(super) struct Session<'a> {
     pub(super) signer: &'a dyn ClaimsSigner,
     /// Callers can read names of prepared statements.
     pub(super) names_visible: bool,
+    /// The mode of a transaction alone does not keep callers from writing.
+    pub(super) read_only_resets: bool,
 }
 
 /// Writes a segment message by message.
@@ -114,14 +126,16 @@ impl SegmentWriter<'_> {
     pub(super) fn close(
         &mut self,
         session: &Session<'_>,
-        role_oid: u32,
-        transaction: Transaction,
+        request: &Request,
         finish: Option<&Statement>,
     ) -> io::Result<()> {
         if let Some(statement) = finish {
-            self.statement(role_oid, statement, Step::Finish)?;
+            self.statement(request.role.oid, statement, Step::Finish)?;
         }
         self.unnamed("set constraints all immediate", &[], &[], Step::Constraints)?;
+        if session.read_only_resets && request.access == Access::ReadOnly {
+            self.unnamed(UNWRITTEN, &[], &[], Step::Unwritten)?;
+        }
         let params = std::mem::take(&mut self.segment.check);
         if session.names_visible {
             self.unnamed(CHECK, &[TEXT; 5], &params, Step::Check)?;
@@ -135,7 +149,7 @@ impl SegmentWriter<'_> {
             // Of no role: nothing in it depends on who runs it.
             self.statement(0, &check, Step::Check)?;
         }
-        match transaction {
+        match request.transaction {
             Transaction::Implicit => {}
             Transaction::Explicit(End::Commit) => self.unnamed("commit", &[], &[], Step::End)?,
             Transaction::Explicit(End::Rollback) => {

@@ -56,7 +56,8 @@ impl fmt::Debug for Request {
 /// Whether the transaction may write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// `transaction_read_only` is on; it can't be switched off again inside.
+    /// `transaction_read_only` is on, and nothing that was written anyway is committed: before
+    /// PostgreSQL 16 SQL can reset the mode.
     ReadOnly,
     /// May write.
     ReadWrite,

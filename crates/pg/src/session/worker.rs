@@ -53,6 +53,8 @@ pub(crate) struct Worker {
     batch: Batch,
     names: Names,
     binding: Binding,
+    /// The server lets SQL end a read-only transaction by a reset.
+    read_only_resets: bool,
     /// Name of the statement that ends the clean segment; `None` where callers can read names.
     release: Option<String>,
     /// Not to be used again, however clean it looks.
@@ -156,6 +158,7 @@ impl Worker {
             binding: self.binding,
             signer: settings.signer.as_ref(),
             names_visible: self.release.is_none(),
+            read_only_resets: self.read_only_resets,
         };
         let mut segment = Segment::default();
         let mut writer = SegmentWriter {
@@ -168,7 +171,7 @@ impl Worker {
         if finish.is_some() {
             writer.batch.flush();
         } else {
-            writer.close(&session, request.role.oid, request.transaction, None)?;
+            writer.close(&session, &request, None)?;
             hygiene::write(&mut self.batch, self.release.as_deref())?;
         }
         let stream = request.stream.take();
@@ -213,8 +216,7 @@ impl Worker {
                     segment: &mut segment,
                 };
                 if statement.is_some() {
-                    let role_oid = request.role.oid;
-                    writer.close(&session, role_oid, request.transaction, statement.as_ref())?;
+                    writer.close(&session, &request, statement.as_ref())?;
                 } else {
                     // The calls must not stay without the statement that belongs to them.
                     writer.withdraw()?;

@@ -35,6 +35,8 @@ pub struct Options {
     pub endpoint: Option<Endpoint>,
     /// Where passwords are checked.
     pub password: Option<PasswordCheck>,
+    /// Another clock than the system's.
+    pub clock: Option<Arc<dyn Clock>>,
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             connections_per_login: 4,
             endpoint: None,
             password: None,
+            clock: None,
         }
     }
 }
@@ -105,7 +108,7 @@ impl Gateway {
             budget: options.budget,
             endpoint,
         };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let shared = Shared {
             issuers: &options.issuers,
             sealing_key: Some(&[7; 32]),
@@ -185,6 +188,22 @@ pub async fn text(request: RequestBuilder) -> (StatusCode, String) {
     let response = request.send().await.expect("an answer");
     let status = response.status();
     (status, response.text().await.expect("a body"))
+}
+
+/// The stable code in a body, as a problem or as a JSON-RPC error; `ok` if there is none.
+pub fn code(body: &str) -> String {
+    let Ok(body) = serde_json::from_str::<Value>(body) else { return "no JSON".to_owned() };
+    [&body["error"]["data"]["code"], &body["code"]]
+        .iter()
+        .find_map(|code| code.as_str())
+        .unwrap_or("ok")
+        .to_owned()
+}
+
+/// Status and stable code of a request, and its body.
+pub async fn outcome(request: RequestBuilder) -> (u16, String, String) {
+    let (status, body) = text(request).await;
+    (status.as_u16(), code(&body), body)
 }
 
 /// Makes the schema `api`, open to `roles`, with these definitions. As a superuser, because an

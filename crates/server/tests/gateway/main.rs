@@ -1,4 +1,9 @@
 //! The gateway over real HTTP, against real PostgreSQL, under its real logins.
 
+mod attacks;
 mod harness;
+mod identity;
+mod matrix;
+mod password;
+mod revocation;
 mod smoke;

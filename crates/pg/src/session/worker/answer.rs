@@ -224,6 +224,15 @@ impl Answer {
         }
         match step {
             Some(Step::Check) => Err(SessionError::IdentityChanged),
+            Some(Step::Unwritten) => Err(SessionError::Database {
+                statement: None,
+                reading_arguments: false,
+                error: Box::new(DbError {
+                    code: "25006".into(),
+                    message: "the request is read-only and has written".into(),
+                    ..error
+                }),
+            }),
             Some(Step::Begin | Step::Settings) => {
                 Err(SessionError::Setup { error: Box::new(error) })
             }

@@ -13,12 +13,7 @@ use crate::wire::{Batch, ConnectError, Connection, DbError};
 /// they stand above what a role sets for itself (`alter role ... set`): a `search_path` of its own
 /// would decide what the operators of our statements mean. The server looks every two seconds
 /// whether a busy session still has its client, so that what was given up ends there too.
-///
-/// `transaction_read_only` starts each transaction as `default_transaction_read_only` says,
-/// whatever stands here; but on 15 `reset transaction_read_only` goes back to this value without
-/// asking whether it may, and would end a read-only transaction.
-const DEFAULTS: [(&str, &str); 8] = [
-    ("transaction_read_only", "on"),
+const DEFAULTS: [(&str, &str); 7] = [
     ("search_path", "pg_catalog, pg_temp"),
     ("client_connection_check_interval", "2s"),
     ("application_name", "rolegate"),
@@ -50,7 +45,8 @@ pub(super) async fn open(settings: &WorkerSettings) -> Result<Worker, ConnectErr
         server_start_us: number(1)?,
         database_oid: u32::try_from(number(2)?).map_err(|_| ConnectError::Protocol)?,
     };
-    let names_hidden = row.get(3).and_then(Option::as_ref).is_some_and(|text| &text[..] == b"t");
+    let yes = |i: usize| row.get(i).and_then(Option::as_ref).is_some_and(|text| &text[..] == b"t");
+    let (names_hidden, read_only_resets) = (yes(3), yes(4));
     let release = names_hidden.then(release_name);
     if let Some(name) = &release {
         hygiene::prepare(&mut batch, &settings.schema, name)?;
@@ -58,7 +54,15 @@ pub(super) async fn open(settings: &WorkerSettings) -> Result<Worker, ConnectErr
         connection.send(batch.take()).await?;
         read_row(&mut connection).await?;
     }
-    Ok(Worker { connection, batch, names: Names::default(), binding, release, spent: false })
+    Ok(Worker {
+        connection,
+        batch,
+        names: Names::default(),
+        binding,
+        read_only_resets,
+        release,
+        spent: false,
+    })
 }
 
 async fn read_row(

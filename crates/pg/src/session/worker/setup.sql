@@ -1,5 +1,6 @@
--- What a new session is bound to, and whether its callers can read names of prepared statements:
--- they can't if our schema has the counting function and nobody but superusers and the owner of
+-- What a new session is bound to; whether its callers can read names of prepared statements; and
+-- whether `reset transaction_read_only` ends a read-only transaction (before 16 it does). They
+-- can't read names if our schema has the counting function and nobody but superusers and the owner of
 -- that function may call pg_prepared_statement() (a role that can be reached by `set role` counts).
 select
     pg_catalog.pg_backend_pid(),
@@ -19,4 +20,5 @@ select
         join pg_catalog.pg_namespace n on n.oid = counting.pronamespace
         where n.nspname = $1 and counting.proname = 'session_statements'
             and counting.pronargs = 0 and counting.prosecdef
-    ), false)
+    ), false),
+    pg_catalog.current_setting('server_version_num')::pg_catalog.int4 < 160000
