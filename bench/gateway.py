@@ -50,7 +50,9 @@ def command_line(options):
     shown = {"seconds": 5, "warm_up": 1, "rounds": 3, "postgres": "system"}
     for name, default in shown.items():
         if getattr(options, name) != default:
-            parts.append(f"--{name.replace('_', '-')} {getattr(options, name)}")
+            value = getattr(options, name)
+            text = f"{value:g}" if isinstance(value, float) else value
+            parts.append(f"--{name.replace('_', '-')} {text}")
     if options.connections != [1, 16, 64, 512]:
         parts.append(f"--connections {','.join(map(str, options.connections))}")
     parts += [f"--{name.replace('_', '-')}" for name in ("million", "skip_postgraphile")

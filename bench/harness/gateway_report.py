@@ -40,7 +40,10 @@ def render(result):
     samples = result.samples
     parts = [f"# Calls through the gateway, {result.date}", machine(result)]
     parts.append("## Targets\n\n" + targets(result))
-    parts.append("## Calls per second\n\nMedian of the rounds (least–most).\n\n" + throughput(result))
+    parts.append(
+        "## Calls per second\n\nMedian of the rounds (least–most); –: more clients than the server "
+        "has connections.\n\n" + throughput(result)
+    )
     parts.append(
         "## Latency\n\nMilliseconds, p50 / p99 / slowest; of each the median of the rounds. "
         "pgbench prints a mean only.\n\n" + latency(result)

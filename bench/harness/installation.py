@@ -39,7 +39,7 @@ class Installation:
         """Memory of the gateway's process now and at its peak, without PostgreSQL's processes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         values = dict(line.split(":", 1) for line in status.splitlines())
-        return tuple(int(values[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+        return tuple(int(values[name].split()[0]) * 1024 / 1e6 for name in ("VmRSS", "VmHWM"))
 
 
 def start(children, binary, data_dir, postgres, timeout=120):
@@ -49,10 +49,13 @@ def start(children, binary, data_dir, postgres, timeout=120):
     for surface in ("gateway", "console", "callbacks", "metrics"):
         if f"--{surface} " in known:
             command += [f"--{surface}", "127.0.0.1:0"]
+    record_file = Path(data_dir) / "dev.json"
+    # Of an earlier run in this directory, with addresses of then.
+    record_file.unlink(missing_ok=True)
     process = children.start(
         "rolegate", command, on_stopped=lambda: stop_orphaned_server(Path(data_dir))
     )
-    record = wait_for_record(children, Path(data_dir) / "dev.json", timeout)
+    record = wait_for_record(children, record_file, timeout)
     installation = Installation(
         process=process,
         gateway=record["gateway_url"].removeprefix("http://"),

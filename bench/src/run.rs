@@ -126,7 +126,7 @@ mod tests {
             connections: 1,
             threads: 1,
             warm_up: Duration::ZERO,
-            duration: Duration::from_secs(3600),
+            duration: Duration::from_hours(1),
             requests: Some(2),
         };
         let phases = Phases::new(&plan);

@@ -148,7 +148,10 @@ fn check_replaced(token: &VerifiedToken, facts: &RoleFacts) -> Result<(), Refusa
         }
         // A token without `iat` gets here only if its issuer is configured to be believed so.
         Origin::External => match (token.issued_at, facts.first_seen) {
-            (Some(issued), Some(seen)) => (issued < seen).then_some(Replaced::Older),
+            // `iat` is whole seconds: a token of the second in which the role appeared is its own.
+            (Some(issued), Some(seen)) => {
+                (issued.as_second() < seen.as_second()).then_some(Replaced::Older)
+            }
             _ => None,
         },
     };

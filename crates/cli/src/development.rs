@@ -162,8 +162,8 @@ fn database_config(endpoint: &SocketEndpoint, names: &Names) -> DatabaseConfig {
             max_waiting: 2048,
             wait_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(60),
-            max_lifetime: Duration::from_secs(1800),
+            idle_timeout: Duration::from_mins(1),
+            max_lifetime: Duration::from_mins(30),
         },
         own_connections: 4,
         poll_interval: Duration::from_millis(250),
@@ -176,7 +176,7 @@ fn database_config(endpoint: &SocketEndpoint, names: &Names) -> DatabaseConfig {
 fn seal_key(data_dir: &Path) -> anyhow::Result<Vec<u8>> {
     let path = data_dir.join("seal.key");
     if !path.exists() {
-        let secret = people::secret()?;
+        let secret = people::secret();
         write_private(&path, secret.as_bytes())?;
     }
     crate::config::read_seal_key(&path)

@@ -10,7 +10,7 @@ use crate::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 use crate::request::RequestContext;
 
 /// Middleware: logs and counts.
-pub async fn record(request: Request, next: Next) -> Response {
+pub(crate) async fn record(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let context = request.extensions().get::<RequestContext>().cloned();
     let route = request.extensions().get::<MatchedPath>().cloned();

@@ -98,9 +98,9 @@ impl Default for GatewayConfig {
             .to_vec(),
             allowed_origins: Vec::new(),
             public_url: None,
-            idempotency_ttl: Duration::from_secs(24 * 3600),
+            idempotency_ttl: Duration::from_hours(24),
             idempotency_wait: Duration::from_secs(10),
-            login_token_ttl: Duration::from_secs(8 * 3600),
+            login_token_ttl: Duration::from_hours(8),
             max_streams: 1000,
             title: "Rolegate".to_owned(),
         }

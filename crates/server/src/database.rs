@@ -240,14 +240,14 @@ impl Database {
 
     /// Acts on what the catalog's poll finds, until `stop`.
     async fn watch_rights(self: Arc<Self>, stop: CancellationToken) {
-        let mut changes = self.catalog.changes();
-        let mut seen = *changes.borrow_and_update();
+        let mut news = self.catalog.changes();
+        let mut seen = *news.borrow_and_update();
         loop {
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
+                heard = news.changed() => if heard.is_err() { return },
                 () = stop.cancelled() => return,
             }
-            let now = *changes.borrow_and_update();
+            let now = *news.borrow_and_update();
             if now.epoch != seen.epoch {
                 self.epoch_changed().await;
             }

@@ -18,6 +18,8 @@ use serde_json::json;
 use crate::call::Session;
 use crate::problem::Problem;
 
+const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+
 type Running = Pin<Box<dyn Future<Output = Result<(), Problem>> + Send>>;
 
 /// A stream that is under way.
@@ -42,7 +44,6 @@ pub(crate) async fn respond(session: Session, call: Call) -> Result<Response, Pr
         Err(problem) => return Err(problem),
     }
     let body = Body::from_stream(stream::unfold(streaming, step));
-    const LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, LINES)], body).into_response())
 }
 
@@ -56,15 +57,15 @@ impl Streaming {
             };
             tokio::select! {
                 biased;
-                chunk = self.reader.next() => match chunk {
-                    Ok(Some(chunk)) => return Ok(Some(chunk)),
-                    // The writer is finished or gone; the call's own outcome says which.
-                    Ok(None) | Err(_) => {
-                        let outcome = running.await;
-                        self.running = None;
-                        outcome?;
-                        return Ok(None);
+                chunk = self.reader.next() => {
+                    if let Ok(Some(chunk)) = chunk {
+                        return Ok(Some(chunk));
                     }
+                    // The writer is finished or gone; the call's own outcome says which.
+                    let outcome = running.await;
+                    self.running = None;
+                    outcome?;
+                    return Ok(None);
                 },
                 outcome = &mut *running => {
                     self.running = None;

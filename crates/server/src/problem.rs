@@ -209,9 +209,10 @@ impl From<SessionError> for Problem {
                 _ => Self { sqlstate: Some(error.code), ..Self::new(ErrorCode::Internal) },
             },
             SessionError::IdentityChanged => Self::new(ErrorCode::IdentityChanged),
-            SessionError::Deadline => Self::new(ErrorCode::DeadlineExceeded),
-            // Nobody reads this answer.
-            SessionError::Abandoned => Self::new(ErrorCode::DeadlineExceeded),
+            // Of a caller who went away nobody reads the answer.
+            SessionError::Deadline | SessionError::Abandoned => {
+                Self::new(ErrorCode::DeadlineExceeded)
+            }
             SessionError::TooLarge => Self::new(ErrorCode::ResultTooLarge)
                 .hint("Ask for fewer rows; a call that writes may have been committed."),
             SessionError::Overloaded => Self::new(ErrorCode::Overloaded).retry_after(soon),
@@ -296,7 +297,7 @@ fn database(error: &DbError, reading_arguments: bool) -> Problem {
     problem.sqlstate = Some(error.code.clone());
     if meaning.text_is_for_callers() {
         problem.message = error.message.clone().into();
-        problem.detail = error.detail.clone();
+        problem.detail.clone_from(&error.detail);
         problem.hint = error.hint.clone().map(Into::into);
     } else if reading_arguments && meaning == Meaning::BadValue {
         // It was raised while the arguments were read: it speaks of the caller's own values.

@@ -31,7 +31,7 @@ pub(crate) fn run(command: &ConfigCommand, named: Option<&Path>) -> anyhow::Resu
 fn check(loaded: &Loaded) -> anyhow::Result<ExitCode> {
     let root = Value::from(loaded.figment.extract::<figment::value::Dict>()?);
     let mut lines = Vec::new();
-    walk(&root, String::new(), &mut |path, value| {
+    walk(&root, "", &mut |path, value| {
         let source = loaded.figment.find_metadata(path).map_or_else(
             || "default".to_owned(),
             |metadata| match &metadata.source {
@@ -51,21 +51,21 @@ fn check(loaded: &Loaded) -> anyhow::Result<ExitCode> {
 }
 
 /// Visits every leaf; secrets are not shown.
-fn walk(value: &Value, path: String, visit: &mut impl FnMut(&str, String)) {
+fn walk(value: &Value, path: &str, visit: &mut impl FnMut(&str, String)) {
     match value {
         Value::Dict(_, entries) => {
             for (key, value) in entries {
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                walk(value, path, visit);
+                walk(value, &path, visit);
             }
         }
-        _ if path.ends_with("shared_secret") => visit(&path, "(secret)".to_owned()),
+        _ if path.ends_with("shared_secret") => visit(path, "(secret)".to_owned()),
         Value::Array(_, items) if items.iter().any(|item| matches!(item, Value::Dict(..))) => {
             for (i, item) in items.iter().enumerate() {
-                walk(item, format!("{path}.{i}"), visit);
+                walk(item, &format!("{path}.{i}"), visit);
             }
         }
-        value => visit(&path, plain(value)),
+        value => visit(path, plain(value)),
     }
 }
 

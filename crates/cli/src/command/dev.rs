@@ -13,10 +13,10 @@ use crate::logging::say;
 use crate::process::signalled;
 
 /// Runs everything on loopback: a private PostgreSQL cluster, roles, schema, gateway. Prints
-/// `ready` when it answers; addresses, people and tokens are in DATA_DIR/dev.json.
+/// `ready` when it answers; addresses, people and tokens are in `dev.json` there.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
-    /// Where cluster, keys and dev.json live.
+    /// Where cluster, keys and `dev.json` live.
     #[arg(long, value_name = "DIR", default_value = ".rolegate")]
     data_dir: PathBuf,
     /// Address of the gateway; port 0 takes any free one.

@@ -28,7 +28,7 @@ pub(crate) enum Token {
         /// It never expires.
         #[arg(long)]
         never_expires: bool,
-        /// File with scopes as JSON: {"functions": ["api.read_*"], "surfaces": ["calls"]}.
+        /// File with scopes as JSON: `{"functions": ["api.read_*"], "surfaces": ["calls"]}`.
         #[arg(long, value_name = "FILE")]
         scopes: Option<PathBuf>,
     },

@@ -147,15 +147,10 @@ pub(crate) fn endpoint(url: &str, tls: Option<bool>) -> anyhow::Result<Endpoint>
         [] => anyhow::bail!("the URL names no host"),
         _ => anyhow::bail!("the URL names several hosts"),
     };
-    let tls = match tls {
-        Some(true) => TlsMode::VerifyFull,
-        Some(false) if !local => {
-            anyhow::bail!("without TLS the database must be on loopback or a Unix socket")
-        }
-        Some(false) => TlsMode::Disable,
-        None if local => TlsMode::Disable,
-        None => TlsMode::VerifyFull,
-    };
+    if tls == Some(false) && !local {
+        anyhow::bail!("without TLS the database must be on loopback or a Unix socket");
+    }
+    let tls = if tls.unwrap_or(!local) { TlsMode::VerifyFull } else { TlsMode::Disable };
     Ok(Endpoint { address, tls, database })
 }
 

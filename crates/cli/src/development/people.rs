@@ -14,13 +14,13 @@ pub(crate) struct Person {
 }
 
 /// 64 hex digits nobody knows.
-pub(crate) fn secret() -> anyhow::Result<String> {
+pub(crate) fn secret() -> String {
     let mut text = String::with_capacity(64);
     for _ in 0..2 {
         // 122 random bits each.
         text.push_str(&uuid::Uuid::new_v4().simple().to_string());
     }
-    Ok(text)
+    text
 }
 
 /// The four people of every development installation.
@@ -65,7 +65,7 @@ pub(super) async fn welcome(
     names: &Names,
     role: &str,
 ) -> anyhow::Result<Person> {
-    let password = secret()?[..24].to_owned();
+    let password = secret()[..24].to_owned();
     let sql = [
         "alter role ", &quote::ident(role), " password ", &quote::literal(&password),
         "; grant connect on database ", &quote::ident(super::DATABASE), " to ",

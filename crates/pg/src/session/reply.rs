@@ -40,6 +40,7 @@ pub struct Reply {
 
 impl Reply {
     /// The result of one statement, as if it had been the only one.
+    #[must_use]
     pub fn only(&self, statement: usize) -> Self {
         Self {
             results: self.results.get(statement).cloned().into_iter().collect(),

@@ -23,7 +23,9 @@ mod setup;
 use answer::Answer;
 
 /// How long a cancelled statement may take to end before the connection is given up.
-const CANCEL_GRACE: Duration = Duration::from_secs(5);
+const CANCEL_GRACE: Duration = Duration::from_secs(3);
+/// How long one request to cancel may take to be passed on.
+const CANCEL_REQUEST: Duration = Duration::from_secs(1);
 /// Pauses between requests to cancel: they double from the first to the longest.
 const CANCEL_FIRST_PAUSE: Duration = Duration::from_millis(10);
 const CANCEL_LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -133,13 +135,12 @@ impl Worker {
         let _ = reply.send(answer.outcome());
         match tokio::time::timeout(CANCEL_GRACE, self.second_segment(was_open)).await {
             Ok(Ok(true)) if !self.spent => Health::Clean,
-            Ok(Ok(true)) => Health::Spent,
             Ok(Ok(false)) => {
                 metrics::counter!("rolegate_session_disturbed_total").increment(1);
                 tracing::warn!(user = %settings.login.user, "session_disturbed");
                 Health::Spent
             }
-            Ok(Err(_)) | Err(_) => Health::Spent,
+            Ok(Ok(true) | Err(_)) | Err(_) => Health::Spent,
         }
     }
 
@@ -265,7 +266,7 @@ impl Worker {
     }
 
     async fn ask_to_cancel(&mut self) {
-        if let Err(error) = self.connection.request_cancel(CANCEL_GRACE).await {
+        if let Err(error) = self.connection.request_cancel(CANCEL_REQUEST).await {
             // It may still be on its way, and must not meet the next request.
             self.spent = true;
             tracing::debug!(%error, "cancel_failed");

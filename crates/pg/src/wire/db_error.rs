@@ -5,7 +5,7 @@ use std::fmt;
 use postgres_protocol::message::backend::ErrorFields;
 
 use postgres_protocol as protocol;
-use protocol::message::backend::ErrorResponseBody;
+use protocol::message::backend::{ErrorField, ErrorResponseBody};
 
 /// Fields of an `ErrorResponse`. Only the code is safe to show to anybody.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,8 +37,7 @@ pub struct DbError {
 impl DbError {
     pub(crate) fn from_body(body: &ErrorResponseBody) -> Self {
         let mut error = Self::default();
-        let fields: ErrorFields<'_> = body.fields();
-        use protocol::message::backend::ErrorField;
+        let mut fields: ErrorFields<'_> = body.fields();
         let mut assign = |field: &ErrorField<'_>| {
             let text = String::from_utf8_lossy(field.value_bytes()).into_owned();
             match field.type_() {
@@ -56,7 +55,6 @@ impl DbError {
                 _ => {}
             }
         };
-        let mut fields = fields;
         while let Ok(Some(field)) = fallible_next(&mut fields) {
             assign(&field);
         }
@@ -71,7 +69,7 @@ impl DbError {
 
 fn fallible_next<'a>(
     fields: &mut ErrorFields<'a>,
-) -> std::io::Result<Option<protocol::message::backend::ErrorField<'a>>> {
+) -> std::io::Result<Option<ErrorField<'a>>> {
     fallible_iterator::FallibleIterator::next(fields)
 }
 

@@ -25,13 +25,19 @@ async fn the_plain_setting_can_be_changed_and_nothing_believes_it() {
         ] {
             let sql = format!("insert into api.run values ('forged'); {sql}");
             let outcome = stage.attack(&stage.alice, &sql).await;
-            assert!(matches!(outcome, Err(SessionError::IdentityChanged)), "{sql}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(SessionError::IdentityChanged)),
+                "{sql}: {outcome:?}"
+            );
             let believed = format!(
                 "{sql}; do $$ begin if coalesce(rolegate.claim('sub'), '') not in ('alice', '') \
                  then raise 'believed'; end if; end $$"
             );
             let outcome = stage.attack(&stage.alice, &believed).await;
-            assert!(matches!(outcome, Err(SessionError::IdentityChanged)), "{sql}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(SessionError::IdentityChanged)),
+                "{sql}: {outcome:?}"
+            );
         }
         assert_eq!(stage.runs("forged").await, "0");
         assert_eq!(stage.ask(&stage.bob, SAID).await.unwrap(), "bob");
@@ -61,7 +67,10 @@ async fn signed_claims_that_nobody_signed_are_an_error() {
                 assert_eq!(said(stage, &sql).await, "28000", "{envelope}");
                 // Also without asking for them: the check sees it.
                 let outcome = stage.attack(&stage.alice, &sql).await;
-                assert!(matches!(outcome, Err(SessionError::IdentityChanged)), "{outcome:?}");
+                assert!(
+                    matches!(outcome, Err(SessionError::IdentityChanged)),
+                    "{outcome:?}"
+                );
             }
         }
         // Without any there are no claims, never somebody else's.
@@ -72,7 +81,10 @@ async fn signed_claims_that_nobody_signed_are_an_error() {
                  if rolegate.claims() is not null then raise 'believed'; end if; end $$",
             )
             .await;
-        assert!(matches!(outcome, Err(SessionError::IdentityChanged)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(SessionError::IdentityChanged)),
+            "{outcome:?}"
+        );
         assert_eq!(stage.ask(&stage.alice, SAID).await.unwrap(), "alice");
     })
     .await;
@@ -84,15 +96,19 @@ async fn an_envelope_of_another_role_is_worth_nothing() {
         // In assume mode both run on the same backend.
         assert_eq!(stage.ask(&stage.bob, SAID).await.unwrap(), "bob");
         let bobs = stage.signer.last();
-        let sql =
-            format!("select set_config('rolegate.signed_claims', {}, true)", quote::literal(&bobs));
+        let sql = format!(
+            "select set_config('rolegate.signed_claims', {}, true)",
+            quote::literal(&bobs)
+        );
         assert_eq!(said(stage, &sql).await, "28000");
         if stage.mode == Mode::Assume {
             // Whoever becomes bob has bob's claims, and the check sees both.
-            let become_bob =
-                format!("{sql}; set local role {}", quote::ident(stage.bob.name()));
+            let become_bob = format!("{sql}; set local role {}", quote::ident(stage.bob.name()));
             let outcome = stage.attack(&stage.alice, &become_bob).await;
-            assert!(matches!(outcome, Err(SessionError::IdentityChanged)), "{outcome:?}");
+            assert!(
+                matches!(outcome, Err(SessionError::IdentityChanged)),
+                "{outcome:?}"
+            );
         }
     })
     .await;
@@ -103,12 +119,13 @@ async fn an_envelope_seen_on_another_backend_is_worth_nothing() {
     in_each_mode(async |stage| {
         let amy = stage.alice.called("amy");
         let others = stage.pools(|_| {});
-        let request =
-            super::stage::request(&amy, [rolegate_pg::Statement::once("select 1")]);
+        let request = super::stage::request(&amy, [rolegate_pg::Statement::once("select 1")]);
         others.run(&stage.login(&amy), request).await.unwrap();
         let amys = stage.signer.last();
-        let sql =
-            format!("select set_config('rolegate.signed_claims', {}, true)", quote::literal(&amys));
+        let sql = format!(
+            "select set_config('rolegate.signed_claims', {}, true)",
+            quote::literal(&amys)
+        );
         assert_eq!(said(stage, &sql).await, "28000");
         others.close().await;
     })
@@ -134,7 +151,10 @@ async fn an_envelope_of_the_same_role_and_backend_is_stopped_by_the_check() {
             quote::literal(&amys)
         );
         let outcome = stage.attack_and_read(&stage.alice, &sql, SAID).await;
-        assert!(matches!(outcome, Err(SessionError::IdentityChanged)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(SessionError::IdentityChanged)),
+            "{outcome:?}"
+        );
         assert_eq!(stage.runs("replayed").await, "0");
     })
     .await;
@@ -155,7 +175,10 @@ async fn without_a_signature_there_are_no_claims() {
 #[tokio::test]
 async fn principals_of_one_role_take_turns_on_one_connection() {
     on_each_version(Mode::Login, async |stage| {
-        let pid = stage.ask(&stage.alice, "select pg_backend_pid()").await.unwrap();
+        let pid = stage
+            .ask(&stage.alice, "select pg_backend_pid()")
+            .await
+            .unwrap();
         let sql = "select concat_ws(' ', rolegate.claim('sub'), pg_backend_pid())";
         for sub in ["alice", "amy", "ann", "alice"] {
             let answer = stage.ask(&stage.alice.called(sub), sql).await.unwrap();

@@ -107,7 +107,10 @@ async fn the_next_caller_finds_nothing_of_the_last_one() {
     in_each_mode(async |stage| {
         give_rights_back(stage).await;
         let next = next_caller(stage);
-        let backend = stage.ask(&stage.alice, "select pg_backend_pid()").await.unwrap();
+        let backend = stage
+            .ask(&stage.alice, "select pg_backend_pid()")
+            .await
+            .unwrap();
         for Leftover { attack, probe } in LEFTOVERS {
             let before = stage.ask(&next, probe).await.unwrap();
             stage.attack(&stage.alice, attack).await.unwrap();
@@ -163,7 +166,10 @@ fn next_caller(stage: &Stage<'_>) -> Principal {
 /// A call as others make it: a local role and a transaction, and nothing afterwards.
 async fn bare(connection: &Client, who: &Principal, sql: &str) -> String {
     let role = quote::ident(who.name());
-    connection.batch_execute(&format!("begin; set local role {role}")).await.unwrap();
+    connection
+        .batch_execute(&format!("begin; set local role {role}"))
+        .await
+        .unwrap();
     let messages = connection.simple_query(sql).await;
     let answer = match messages {
         Ok(messages) => messages
@@ -185,12 +191,22 @@ async fn bare(connection: &Client, who: &Principal, sql: &str) -> String {
 #[tokio::test]
 async fn a_notification_that_was_listened_for_harms_nobody() {
     in_each_mode(async |stage| {
-        stage.attack(&stage.alice, "listen mine; notify mine, 'at once'").await.unwrap();
-        stage.admin.batch_execute("notify mine, 'later'").await.unwrap();
+        stage
+            .attack(&stage.alice, "listen mine; notify mine, 'at once'")
+            .await
+            .unwrap();
+        stage
+            .admin
+            .batch_execute("notify mine, 'later'")
+            .await
+            .unwrap();
         let own = "listen mine; select pg_notify('mine', 'own')";
         for _ in 0..3 {
             stage.attack(&stage.alice, own).await.unwrap();
-            assert_eq!(stage.ask(&stage.bob, "select 'fine'").await.unwrap(), "fine");
+            assert_eq!(
+                stage.ask(&stage.bob, "select 'fine'").await.unwrap(),
+                "fine"
+            );
         }
     })
     .await;
@@ -201,9 +217,15 @@ async fn nobody_knows_the_next_callers_random_numbers() {
     in_each_mode(async |stage| {
         let draw = "select random()";
         let next = next_caller(stage);
-        stage.attack(&stage.alice, "select setseed(0.25)").await.unwrap();
+        stage
+            .attack(&stage.alice, "select setseed(0.25)")
+            .await
+            .unwrap();
         let first = stage.ask(&next, draw).await.unwrap();
-        stage.attack(&stage.alice, "select setseed(0.25)").await.unwrap();
+        stage
+            .attack(&stage.alice, "select setseed(0.25)")
+            .await
+            .unwrap();
         assert_ne!(stage.ask(&next, draw).await.unwrap(), first);
 
         let connection = stage.db.connect_as(&stage.login(&stage.alice).user).await;
@@ -211,7 +233,11 @@ async fn nobody_knows_the_next_callers_random_numbers() {
         bare(&connection, &stage.alice, seed).await;
         let first = bare(&connection, &next, draw).await;
         bare(&connection, &stage.alice, seed).await;
-        assert_eq!(bare(&connection, &next, draw).await, first, "without the clean-up they do");
+        assert_eq!(
+            bare(&connection, &next, draw).await,
+            first,
+            "without the clean-up they do"
+        );
     })
     .await;
 }
@@ -221,7 +247,10 @@ async fn nobody_knows_the_next_callers_random_numbers() {
 async fn the_encoding_of_a_caller_is_nobody_elses() {
     in_each_mode(async |stage| {
         let jose = stage.bob.called("josé");
-        for sql in ["set client_encoding = 'LATIN1'", "set local client_encoding = 'SJIS'"] {
+        for sql in [
+            "set client_encoding = 'LATIN1'",
+            "set local client_encoding = 'SJIS'",
+        ] {
             let outcome = stage.attack(&stage.bob, sql).await;
             assert!(outcome.is_ok(), "{sql}: {outcome:?}");
             // Our check then says other bytes than we signed, and the request is rolled back.

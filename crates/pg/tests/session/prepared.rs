@@ -50,13 +50,20 @@ async fn a_statement_put_under_our_name_is_run_by_nobody_else() {
         // The swap itself works, and the same call would run the stolen statement.
         stage.attack(&stage.alice, SWAP).await.unwrap();
         assert_eq!(stage.ask(&amy, WHO).await.unwrap(), who);
-        assert_ne!(stage.ask(&amy, PID).await.unwrap(), before, "the connection is not used again");
+        assert_ne!(
+            stage.ask(&amy, PID).await.unwrap(),
+            before,
+            "the connection is not used again"
+        );
 
         // In one request, whose statements are all one caller's.
         let swap = Statement::prepared("select api.do_sql($1)").param(TEXT, Some(SWAP));
         stage.ask(&amy, WHO).await.unwrap();
         let both = request(&stage.alice, [swap, Statement::prepared(WHO)]);
-        assert_eq!(scalar(&stage.run(&stage.alice, both).await.unwrap()), "stolen");
+        assert_eq!(
+            scalar(&stage.run(&stage.alice, both).await.unwrap()),
+            "stolen"
+        );
         assert_eq!(stage.ask(&amy, WHO).await.unwrap(), who);
     })
     .await;
@@ -73,12 +80,19 @@ async fn a_connection_with_other_statements_than_ours_is_closed() {
                 ("prepare mine as select 1", false),
                 // The check is prepared where names are hidden, and gone then.
                 ("deallocate all", true),
-                ("deallocate all; prepare a as select 1; prepare b as select 2", true),
+                (
+                    "deallocate all; prepare a as select 1; prepare b as select 2",
+                    true,
+                ),
             ] {
                 let before = stage.ask(&stage.alice, PID).await.unwrap();
                 let outcome = stage.attack(&stage.alice, attack).await;
                 assert!(may_fail || outcome.is_ok(), "{attack}: {outcome:?}");
-                assert_ne!(stage.ask(&stage.alice, PID).await.unwrap(), before, "{attack}");
+                assert_ne!(
+                    stage.ask(&stage.alice, PID).await.unwrap(),
+                    before,
+                    "{attack}"
+                );
             }
         })
         .await;
@@ -94,9 +108,16 @@ async fn the_same_statement_twice_in_one_request_is_prepared_once() {
             let calls: Vec<_> = (0..5)
                 .map(|i| Statement::prepared("select $1").param(TEXT, Some(i.to_string())))
                 .collect();
-            let reply = stage.run(&stage.alice, request(&stage.alice, calls)).await.unwrap();
+            let reply = stage
+                .run(&stage.alice, request(&stage.alice, calls))
+                .await
+                .unwrap();
             assert_eq!((reply.results.len(), scalar(&reply)), (5, "4".to_owned()));
-            assert_eq!(stage.ask(&stage.alice, PID).await.unwrap(), before, "{repeat}");
+            assert_eq!(
+                stage.ask(&stage.alice, PID).await.unwrap(),
+                before,
+                "{repeat}"
+            );
         }
     })
     .await;
@@ -117,7 +138,12 @@ async fn more_statements_than_a_connection_keeps_push_the_oldest_out() {
         }
         assert_eq!(stage.ask(&stage.alice, PID).await.unwrap(), before);
         let ours = "select ours::text from rolegate.session_statements()";
-        let ours: u32 = stage.ask(&stage.alice, ours).await.unwrap().parse().unwrap();
+        let ours: u32 = stage
+            .ask(&stage.alice, ours)
+            .await
+            .unwrap()
+            .parse()
+            .unwrap();
         assert!(ours < 262, "{ours}");
     })
     .await;

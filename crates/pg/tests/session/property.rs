@@ -29,17 +29,34 @@ fn statement(bob: &str) -> impl Strategy<Value = String> {
     let bob_literal = quote::literal(bob);
     let local = prop_oneof![Just("true"), Just("false")];
     let name = prop_oneof![
-        Just("role"), Just("search_path"), Just("request.jwt.claims"), Just("app.mark"),
-        Just("rolegate.signed_claims"), Just("response.status"), Just("row_security"),
-        Just("default_transaction_read_only"), Just("statement_timeout"), Just("datestyle"),
-        Just("transaction_read_only"), Just("client_encoding"), Just("bytea_output"),
-        Just("extra_float_digits"), Just("intervalstyle"), Just("session_authorization"),
+        Just("role"),
+        Just("search_path"),
+        Just("request.jwt.claims"),
+        Just("app.mark"),
+        Just("rolegate.signed_claims"),
+        Just("response.status"),
+        Just("row_security"),
+        Just("default_transaction_read_only"),
+        Just("statement_timeout"),
+        Just("datestyle"),
+        Just("transaction_read_only"),
+        Just("client_encoding"),
+        Just("bytea_output"),
+        Just("extra_float_digits"),
+        Just("intervalstyle"),
+        Just("session_authorization"),
     ];
     let value = prop_oneof![
-        Just("''".to_owned()), Just("'none'".to_owned()), Just("'on'".to_owned()),
-        Just("'off'".to_owned()), Just("'evil'".to_owned()), Just("'0'".to_owned()),
-        Just("'LATIN1'".to_owned()), Just("'{\"sub\": \"bob\"}'".to_owned()),
-        Just("null".to_owned()), Just(bob_literal),
+        Just("''".to_owned()),
+        Just("'none'".to_owned()),
+        Just("'on'".to_owned()),
+        Just("'off'".to_owned()),
+        Just("'evil'".to_owned()),
+        Just("'0'".to_owned()),
+        Just("'LATIN1'".to_owned()),
+        Just("'{\"sub\": \"bob\"}'".to_owned()),
+        Just("null".to_owned()),
+        Just(bob_literal),
     ];
     prop_oneof![
         4 => (name.clone(), value, local)
@@ -89,24 +106,30 @@ fn attempts(stage: &Stage<'_>, handle: &Handle) {
     };
     let see = || handle.block_on(stage.ask(&next, PROBE)).unwrap();
     let expected = see();
-    let config = Config { cases: 60, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: 60,
+        failure_persistence: None,
+        ..Config::default()
+    };
     TestRunner::new(config)
-        .run(&proptest::collection::vec(statement(stage.bob.name()), 1..5), |statements| {
-            // An error of one must not hide the others.
-            let each: String = statements
-                .iter()
-                .map(|sql| {
-                    let sql = quote::literal(sql);
-                    format!("begin execute {sql}; exception when others then null; end; ")
-                })
-                .collect();
-            let with_all = format!("do {}", quote::literal(&format!("begin {each} end")));
-            // Also one after another, where a subtransaction would undo or forbid it.
-            for sql in [with_all, statements.join("; ")] {
-                let _ = handle.block_on(stage.attack(&stage.alice, &sql));
-                prop_assert_eq!(see(), expected.clone());
-            }
-            Ok(())
-        })
+        .run(
+            &proptest::collection::vec(statement(stage.bob.name()), 1..5),
+            |statements| {
+                // An error of one must not hide the others.
+                let mut each = String::new();
+                for sql in &statements {
+                    each.push_str("begin execute ");
+                    each.push_str(&quote::literal(sql));
+                    each.push_str("; exception when others then null; end; ");
+                }
+                let with_all = format!("do {}", quote::literal(&format!("begin {each} end")));
+                // Also one after another, where a subtransaction would undo or forbid it.
+                for sql in [with_all, statements.join("; ")] {
+                    let _ = handle.block_on(stage.attack(&stage.alice, &sql));
+                    prop_assert_eq!(see(), expected.clone());
+                }
+                Ok(())
+            },
+        )
         .unwrap();
 }

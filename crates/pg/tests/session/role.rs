@@ -43,8 +43,9 @@ async fn a_login_is_nobody_else_whatever_it_runs() {
                 }
                 Err(other) => panic!("{way}: {other:?}"),
             }
-            let theft =
-                stage.attack_and_read(&stage.alice, &way, "select note from api.bobs").await;
+            let theft = stage
+                .attack_and_read(&stage.alice, &way, "select note from api.bobs")
+                .await;
             assert_eq!(code(theft), "42501", "{way}");
             assert_unharmed(stage).await;
         }
@@ -67,7 +68,10 @@ async fn a_switched_role_that_stays_switched_is_rolled_back() {
                 other => panic!("{way}: {other:?}"),
             }
             let outcome = stage.attack(&stage.alice, &with_trace).await;
-            assert!(matches!(outcome, Err(SessionError::IdentityChanged)), "{way}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(SessionError::IdentityChanged)),
+                "{way}: {outcome:?}"
+            );
             assert_unharmed(stage).await;
         }
         assert_eq!(stage.runs("left").await, "0");
@@ -111,13 +115,20 @@ async fn assume_mode_cannot_stop_who_switches_reads_and_switches_back() {
 async fn only_a_superuser_may_change_the_session_user() {
     in_each_mode(async |stage| {
         for sql in [
-            format!("set session authorization {}", quote::ident(stage.bob.name())),
+            format!(
+                "set session authorization {}",
+                quote::ident(stage.bob.name())
+            ),
             "set session authorization postgres".to_owned(),
             "set session authorization rolegate_owner".to_owned(),
             "set role postgres".to_owned(),
             "set role rolegate_owner".to_owned(),
         ] {
-            assert_eq!(code(stage.attack(&stage.alice, &sql).await), "42501", "{sql}");
+            assert_eq!(
+                code(stage.attack(&stage.alice, &sql).await),
+                "42501",
+                "{sql}"
+            );
         }
         assert_unharmed(stage).await;
     })
@@ -140,15 +151,23 @@ async fn the_check_does_not_believe_the_callers_operators() {
         for way in ["select set_config('role', 'none', true)", "set role none"] {
             let sql = format!("set local search_path = evil, pg_catalog; {way}");
             let outcome = stage.attack(&stage.alice, &sql).await;
-            assert!(matches!(outcome, Err(SessionError::IdentityChanged)), "{way}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(SessionError::IdentityChanged)),
+                "{way}: {outcome:?}"
+            );
         }
         let mut evil = request(
             &stage.alice,
-            [rolegate_pg::Statement::once("select set_config('role', 'none', true)")],
+            [rolegate_pg::Statement::once(
+                "select set_config('role', 'none', true)",
+            )],
         );
         evil.search_path = "evil, pg_catalog, pg_temp".into();
         let outcome = stage.run(&stage.alice, evil).await;
-        assert!(matches!(outcome, Err(SessionError::IdentityChanged)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(SessionError::IdentityChanged)),
+            "{outcome:?}"
+        );
     })
     .await;
 }
@@ -171,9 +190,17 @@ async fn what_a_role_sets_for_itself_does_not_reach_our_statements() {
             stage.attack(&stage.alice, &sql).await.unwrap();
         }
         // PostgreSQL itself keeps these for superusers.
-        for name in ["request.jwt.claims", "rolegate.signed_claims", "response.status"] {
+        for name in [
+            "request.jwt.claims",
+            "rolegate.signed_claims",
+            "response.status",
+        ] {
             let sql = format!("alter role {me} set {name} = '500'");
-            assert_eq!(code(stage.attack(&stage.alice, &sql).await), "42501", "{name}");
+            assert_eq!(
+                code(stage.attack(&stage.alice, &sql).await),
+                "42501",
+                "{name}"
+            );
         }
         let before = pid(stage, &stage.alice).await;
         stage.pools.close_login(stage.alice.name());
@@ -209,7 +236,10 @@ async fn a_role_that_cannot_be_switched_to_runs_nothing() {
             who.role.name = rolegate_model::RoleName::new(name).unwrap();
             let insert = rolegate_pg::Statement::once("insert into api.run values ('stranger')");
             let outcome = stage.run(&who, request(&who, [insert])).await;
-            assert!(matches!(outcome, Err(SessionError::Setup { .. })), "{name}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(SessionError::Setup { .. })),
+                "{name}: {outcome:?}"
+            );
             assert_eq!(code(outcome), expected, "{name}");
         }
         assert_eq!(stage.runs("stranger").await, "0");

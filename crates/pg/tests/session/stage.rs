@@ -73,7 +73,10 @@ impl ClaimsSigner for Signer {
         }
         let mut nonce = self.nonce.lock().unwrap();
         *nonce += 1;
-        #[expect(clippy::disallowed_methods, reason = "the server checks it against its own clock")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the server checks it against its own clock"
+        )]
         let now = std::time::SystemTime::now();
         let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
         let envelope = Envelope {
@@ -105,7 +108,10 @@ pub(crate) struct Principal {
 impl Principal {
     /// Somebody else with the same role.
     pub(crate) fn called(&self, sub: &str) -> Self {
-        Self { role: self.role.clone(), claims: claims(sub) }
+        Self {
+            role: self.role.clone(),
+            claims: claims(sub),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -155,24 +161,32 @@ pub(crate) fn config(db: &TestDatabase) -> PoolsConfig {
         max_waiting: 64,
         wait_timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(60),
-        max_lifetime: Duration::from_secs(600),
+        idle_timeout: Duration::from_mins(1),
+        max_lifetime: Duration::from_mins(10),
     }
 }
 
 impl<'a> Stage<'a> {
     pub(crate) async fn new(db: &'a TestDatabase, mode: Mode) -> Self {
         let admin = db.superuser().await;
-        admin.batch_execute(include_str!("stage.sql")).await.unwrap();
+        admin
+            .batch_execute(include_str!("stage.sql"))
+            .await
+            .unwrap();
         let admitted = match mode {
             Mode::Login => Admitted::Login,
             Mode::Assume => Admitted::Assume,
         };
         // Names that would do harm if anything forgot to quote them.
-        let alice = db.create_role_with("Alice's \"ä\"", "login", admitted).await;
+        let alice = db
+            .create_role_with("Alice's \"ä\"", "login", admitted)
+            .await;
         let bob = db.create_role_with("bob", "login", admitted).await;
         for (role, table) in [(&alice, "alices"), (&bob, "bobs")] {
-            let grant = format!("grant select, insert on api.{table} to {}", quote::ident(role));
+            let grant = format!(
+                "grant select, insert on api.{table} to {}",
+                quote::ident(role)
+            );
             admin.batch_execute(&grant).await.unwrap();
         }
         let signer = Arc::new(Signer::of(db).await);
@@ -202,13 +216,19 @@ impl<'a> Stage<'a> {
         }
     }
 
-    pub(crate) async fn run(&self, who: &Principal, request: Request) -> Result<Reply, SessionError> {
+    pub(crate) async fn run(
+        &self,
+        who: &Principal,
+        request: Request,
+    ) -> Result<Reply, SessionError> {
         self.pools.run(&self.login(who), request).await
     }
 
     /// Runs one statement and gives the only value.
     pub(crate) async fn ask(&self, who: &Principal, sql: &str) -> Result<String, SessionError> {
-        let reply = self.run(who, request(who, [Statement::prepared(sql)])).await?;
+        let reply = self
+            .run(who, request(who, [Statement::prepared(sql)]))
+            .await?;
         Ok(scalar(&reply))
     }
 
@@ -234,7 +254,11 @@ impl<'a> Stage<'a> {
 
     /// A value the superuser reads.
     pub(crate) async fn look(&self, sql: &str) -> String {
-        let row = self.admin.query_one(&format!("select ({sql})::text"), &[]).await.unwrap();
+        let row = self
+            .admin
+            .query_one(&format!("select ({sql})::text"), &[])
+            .await
+            .unwrap();
         row.get::<_, Option<String>>(0).unwrap_or_default()
     }
 
@@ -249,21 +273,31 @@ impl<'a> Stage<'a> {
 
     /// How often `id` was recorded.
     pub(crate) async fn runs(&self, id: &str) -> String {
-        self.look(&format!("select count(*) from api.run where id = '{id}'")).await
+        self.look(&format!("select count(*) from api.run where id = '{id}'"))
+            .await
     }
 
     /// Callers wait at the gate from now on.
     pub(crate) async fn close_gate(&self) {
-        self.admin.batch_execute("select pg_advisory_lock(4711)").await.unwrap();
+        self.admin
+            .batch_execute("select pg_advisory_lock(4711)")
+            .await
+            .unwrap();
     }
 
     pub(crate) async fn open_gate(&self) {
-        self.admin.batch_execute("select pg_advisory_unlock(4711)").await.unwrap();
+        self.admin
+            .batch_execute("select pg_advisory_unlock(4711)")
+            .await
+            .unwrap();
     }
 
     /// Waits until `n` calls stand at the gate.
     pub(crate) async fn until_at_gate(&self, n: usize) {
-        self.until(&format!("select count(*) = {n} from pg_locks where {AT_GATE}")).await;
+        self.until(&format!(
+            "select count(*) = {n} from pg_locks where {AT_GATE}"
+        ))
+        .await;
     }
 }
 
@@ -272,12 +306,22 @@ const AT_GATE: &str = "locktype = 'advisory' and objid = 4711 and not granted an
 
 async fn principal(admin: &Client, role: &str, sub: &str) -> Principal {
     let row = admin
-        .query_one("select oid from pg_roles where rolname = $1::text::name", &[&role])
+        .query_one(
+            "select oid from pg_roles where rolname = $1::text::name",
+            &[&role],
+        )
         .await
         .unwrap();
     let name = RoleName::new(role).unwrap();
-    let role = RoleIdentity { name, oid: row.get(0), system_identifier: 1 };
-    Principal { role, claims: claims(sub) }
+    let role = RoleIdentity {
+        name,
+        oid: row.get(0),
+        system_identifier: 1,
+    };
+    Principal {
+        role,
+        claims: claims(sub),
+    }
 }
 
 /// A request that may write, in the segment's own transaction.
@@ -289,7 +333,10 @@ pub(crate) fn request(who: &Principal, statements: impl IntoIterator<Item = Stat
         access: Access::ReadWrite,
         transaction: Transaction::Implicit,
         search_path: "api, pg_temp".into(),
-        settings: vec![(Cow::Borrowed("statement_timeout"), Bytes::from_static(b"20000"))],
+        settings: vec![(
+            Cow::Borrowed("statement_timeout"),
+            Bytes::from_static(b"20000"),
+        )],
         statements: statements.into_iter().collect(),
         finish: None,
         limits: Limits {
@@ -302,8 +349,14 @@ pub(crate) fn request(who: &Principal, statements: impl IntoIterator<Item = Stat
 }
 
 /// The same between `begin` and `commit`.
-pub(crate) fn explicit(who: &Principal, statements: impl IntoIterator<Item = Statement>) -> Request {
-    Request { transaction: Transaction::Explicit(End::Commit), ..request(who, statements) }
+pub(crate) fn explicit(
+    who: &Principal,
+    statements: impl IntoIterator<Item = Statement>,
+) -> Request {
+    Request {
+        transaction: Transaction::Explicit(End::Commit),
+        ..request(who, statements)
+    }
 }
 
 /// A call of `api.record` or one like it.
@@ -314,7 +367,9 @@ pub(crate) fn record(function: &str, id: &str) -> Statement {
 /// The only value of the last statement.
 pub(crate) fn scalar(reply: &Reply) -> String {
     let value = reply.results.last().and_then(|rows| rows.scalar());
-    value.map(|text| String::from_utf8(text.to_vec()).unwrap()).unwrap_or_default()
+    value
+        .map(|text| String::from_utf8(text.to_vec()).unwrap())
+        .unwrap_or_default()
 }
 
 /// The SQLSTATE of a database error, or what else it is.

@@ -30,7 +30,7 @@ const MAX_CHANNELS: usize = 16;
 /// Comments that keep proxies from closing a quiet stream.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often the check functions are asked again.
-const CHECK_AGAIN: Duration = Duration::from_secs(60);
+const CHECK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Query parameters.
 #[derive(Debug, Deserialize)]

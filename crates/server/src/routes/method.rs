@@ -1,5 +1,7 @@
 //! `POST` and `GET /api/{database}/{method}`: one call.
 
+use std::fmt::Write as _;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -107,7 +109,8 @@ fn tagged(result: CallResult, headers: &HeaderMap) -> Response {
     let mut tag = String::with_capacity(34);
     tag.push('"');
     for byte in &digest.as_ref()[..16] {
-        tag.push_str(&format!("{byte:02x}"));
+        // Writing to a String cannot fail.
+        let _ = write!(tag, "{byte:02x}");
     }
     tag.push('"');
     let unchanged = result.status.is_none() && matches(headers, &tag);

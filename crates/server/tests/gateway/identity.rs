@@ -28,7 +28,11 @@ pub(crate) fn issuer(name: &str, iss: Option<&str>, keys: &Value) -> IssuerConfi
 
 /// The stub as an issuer whose keys are fetched.
 pub(crate) fn fetched(provider: &IdentityProvider) -> IssuerConfig {
-    let config = issuer("idp", Some(provider.issuer()), &json!({"jwks_url": provider.jwks_url()}));
+    let config = issuer(
+        "idp",
+        Some(provider.issuer()),
+        &json!({"jwks_url": provider.jwks_url()}),
+    );
     assert!(matches!(config.keys, KeySource::JwksUrl(_)));
     config
 }
@@ -62,11 +66,29 @@ pub(crate) fn claims_with(role: &str, changes: &Value) -> Value {
 pub(crate) fn assert_discreet(what: &str, body: &str, names: &[&str]) {
     let body = body.to_lowercase();
     let never = [
-        "->", "superuser", "bypass", "replicat", "createrole", "predefined", "owns", "member of",
-        "oid", "pg_", "panick", ".rs:", "fatal", "select ", "backtrace", "signature", "kid",
+        "->",
+        "superuser",
+        "bypass",
+        "replicat",
+        "createrole",
+        "predefined",
+        "owns",
+        "member of",
+        "oid",
+        "pg_",
+        "panick",
+        ".rs:",
+        "fatal",
+        "select ",
+        "backtrace",
+        "signature",
+        "kid",
     ];
     for word in never.iter().chain(names) {
-        assert!(!body.contains(&word.to_lowercase()), "{what}: the body has {word:?}: {body}");
+        assert!(
+            !body.contains(&word.to_lowercase()),
+            "{what}: the body has {word:?}: {body}"
+        );
     }
 }
 
@@ -96,5 +118,9 @@ pub(crate) const WHO: &str = "create function api.who() returns text language sq
     $$select current_user::text$$; grant execute on function api.who() to public; \
     grant usage on schema api to public;";
 
-pub(crate) const ALGORITHMS: [Algorithm; 4] =
-    [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256];
+pub(crate) const ALGORITHMS: [Algorithm; 4] = [
+    Algorithm::RS256,
+    Algorithm::ES256,
+    Algorithm::EdDSA,
+    Algorithm::HS256,
+];

@@ -2,6 +2,9 @@
 //! every kind of role gets from every kind of function. Their goldens are texts beside this file,
 //! to be read in a review; a difference fails the test and prints the whole new text.
 
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
 use rolegate_auth::PasswordCheck;
 use rolegate_auth::password::{LoginLimits, PasswordTarget};
 use rolegate_model::{Clock as _, SystemClock};
@@ -11,7 +14,6 @@ use rolegate_server::router::GATEWAY_ROUTES;
 use rolegate_testkit::identity_provider::{Algorithm, IdentityProvider, SigningKey};
 use rolegate_testkit::{Admitted, TestDatabase, Version, for_each_version};
 use serde_json::json;
-use std::sync::Arc;
 
 use crate::harness::{Gateway, NAME, Options, api, outcome, text};
 use crate::identity::{claims, claims_with, fetched};
@@ -22,6 +24,11 @@ fn assert_golden(name: &str, golden: &str, actual: &str) {
         golden == actual,
         "{name} differs from what is committed; the outcomes are now:\n{actual}"
     );
+}
+
+/// Appends a line.
+fn line(text: &mut String, line: fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("a text takes any line");
 }
 
 /// What is sent to a route; `None` for one without a row, which fails the test.
@@ -46,13 +53,21 @@ fn body_of(method: &str, route: &str) -> Option<&'static str> {
 async fn ask(gateway: &Gateway, method: &str, route: &str, credential: Option<&str>) -> String {
     let body = body_of(method, route)
         .unwrap_or_else(|| panic!("{method} {route} has no row in the security matrix"));
-    let path = route.replace("{database}", NAME).replace("{method}", "secret");
-    let query = if route.ends_with("/events") { "?channels=news" } else { "" };
+    let path = route
+        .replace("{database}", NAME)
+        .replace("{method}", "secret");
+    let query = if route.ends_with("/events") {
+        "?channels=news"
+    } else {
+        ""
+    };
     let url = format!("http://{}{path}{query}", gateway.address);
     let method = method.parse().expect("a method");
     let mut request = gateway.client.request(method, url);
     if !body.is_empty() {
-        request = request.header("content-type", "application/json").body(body);
+        request = request
+            .header("content-type", "application/json")
+            .body(body);
     }
     if let Some(credential) = credential {
         request = request.header("authorization", credential);
@@ -79,15 +94,17 @@ async fn every_route_answers_every_credential_as_committed() {
         let outside = db.create_role_with("outside", "login", Admitted::No).await;
         let definitions = format!(
             "create function api.secret() returns int language sql stable as 'select 1'; \
-             create function api.may_hear(channel text) returns boolean language sql stable \
+             create function api.may_hear() returns boolean language sql stable \
              as 'select true'; \
              revoke execute on all functions in schema api from public; \
              grant execute on all functions in schema api to {}; \
-             select rolegate.channel('news', 'api.may_hear(text)'::regprocedure);",
+             select rolegate.channel('news', 'api.may_hear()'::regprocedure);",
             quote::ident(&right)
         );
         api(db, &[&right, &without, "rolegate_anonymous"], &definitions).await;
-        let provider = IdentityProvider::start(&[Algorithm::ES256]).await.expect("it starts");
+        let provider = IdentityProvider::start(&[Algorithm::ES256])
+            .await
+            .expect("it starts");
         let gateway = async |anonymous| {
             let target = PasswordTarget {
                 host: "127.0.0.1".to_owned(),
@@ -95,8 +112,7 @@ async fn every_route_answers_every_credential_as_committed() {
                 database: db.name().to_owned(),
                 tls: None,
             };
-            let check =
-                PasswordCheck::new(target, LoginLimits::default(), Arc::new(SystemClock));
+            let check = PasswordCheck::new(target, LoginLimits::default(), Arc::new(SystemClock));
             let options = Options {
                 anonymous,
                 issuers: vec![fetched(&provider)],
@@ -119,18 +135,29 @@ async fn every_route_answers_every_credential_as_committed() {
             ("no token, anonymous off", &closed, None),
             ("no token, anonymous on", &open, None),
             ("malformed header", &open, Some("Bearer a b".to_owned())),
-            ("wrong signature", &open, Some(format!("Bearer {}", stranger.sign_as(&known_kid, &forged)))),
-            ("expired", &open, Some(issue(claims_with(&right, &json!({"iat": now - 900, "exp": now - 60}))))),
+            (
+                "wrong signature",
+                &open,
+                Some(format!("Bearer {}", stranger.sign_as(&known_kid, &forged))),
+            ),
+            (
+                "expired",
+                &open,
+                Some(issue(claims_with(
+                    &right,
+                    &json!({"iat": now - 900, "exp": now - 60}),
+                ))),
+            ),
             ("role not admitted", &open, Some(issue(claims(&outside)))),
             ("role without EXECUTE", &open, Some(issue(claims(&without)))),
             ("right role", &open, Some(issue(claims(&right)))),
         ];
         let mut actual = String::new();
         for (method, route) in GATEWAY_ROUTES {
-            actual.push_str(&format!("{method} {route}\n"));
+            line(&mut actual, format_args!("{method} {route}"));
             for (what, gateway, credential) in &credentials {
                 let answer = ask(gateway, method, route, credential.as_deref()).await;
-                actual.push_str(&format!("    {what:<24} {answer}\n"));
+                line(&mut actual, format_args!("    {what:<24} {answer}"));
             }
         }
         assert_golden("routes.txt", include_str!("matrix/routes.txt"), &actual);
@@ -145,7 +172,8 @@ async fn roles(db: &TestDatabase, mode: Mode) -> [(&'static str, Option<String>)
         Mode::Assume => ("a", "nologin", Admitted::Assume),
     };
     let role = async |base: &str, attributes: &str, admitted| {
-        db.create_role_with(&format!("{prefix}_{base}"), attributes, admitted).await
+        db.create_role_with(&format!("{prefix}_{base}"), attributes, admitted)
+            .await
     };
     let group = role("group", "nologin", Admitted::No).await;
     let in_group = format!("{login} in role {}", quote::ident(&group));
@@ -159,7 +187,10 @@ async fn roles(db: &TestDatabase, mode: Mode) -> [(&'static str, Option<String>)
         ("other", Some(role("other", login, admitted).await)),
         ("anonymous", None),
         ("member", Some(role("member", &in_group, admitted).await)),
-        ("NOINHERIT member", Some(role("noinherit", &format!("{in_group} noinherit"), noinherit).await)),
+        (
+            "NOINHERIT member",
+            Some(role("noinherit", &format!("{in_group} noinherit"), noinherit).await),
+        ),
     ];
     let to = format!(
         "{}, {}",
@@ -195,10 +226,13 @@ async fn actions(gateway: &Gateway, token: Option<&str>, function: &str) -> Stri
         let (status, code, _) = outcome(request).await;
         outcomes.push(format!("{status} {code}"));
     }
-    let bare = function.trim_start_matches("api.").trim_start_matches("hidden.");
-    for request in
-        [gateway.post("", token, &envelope("capabilities")), gateway.get("/openapi.json", token)]
-    {
+    let bare = function
+        .trim_start_matches("api.")
+        .trim_start_matches("hidden.");
+    for request in [
+        gateway.post("", token, &envelope("capabilities")),
+        gateway.get("/openapi.json", token),
+    ] {
         let (status, body) = text(request).await;
         let listed = body.contains(&format!("{bare}\"")) || body.contains(&format!("/{bare}"));
         outcomes.push(match (status.is_success(), listed) {
@@ -208,8 +242,8 @@ async fn actions(gateway: &Gateway, token: Option<&str>, function: &str) -> Stri
             (false, true) => format!("{status} and listed"),
         });
     }
-    let [post, get, rpc, capabilities, openapi] = <[String; 5]>::try_from(outcomes)
-        .expect("there are five actions");
+    let [post, get, rpc, capabilities, openapi] =
+        <[String; 5]>::try_from(outcomes).expect("there are five actions");
     format!("{post:<24} {get:<24} {rpc:<24} {capabilities:<8} {openapi}")
 }
 
@@ -222,25 +256,36 @@ async fn every_role_gets_from_every_function_what_is_committed() {
         };
         for mode in [Mode::Login, Mode::Assume] {
             let roles = roles(db, mode).await;
-            let provider = IdentityProvider::start(&[Algorithm::ES256]).await.expect("it starts");
+            let provider = IdentityProvider::start(&[Algorithm::ES256])
+                .await
+                .expect("it starts");
             let issuers = vec![fetched(&provider)];
-            let options = Options { mode, issuers, ..Options::default() };
+            let options = Options {
+                mode,
+                issuers,
+                ..Options::default()
+            };
             let gateway = Gateway::start_with(db, options).await;
             let mut actual = format!(
                 "{:<8} {:<24} {:<24} {:<24} {:<8} openapi.json\n",
                 "", "POST", "GET", "JSON-RPC", "capabil."
             );
             for (what, role) in &roles {
-                actual.push_str(&format!("{what}\n"));
-                let token =
-                    role.as_deref().map(|role| provider.issue(Algorithm::ES256, claims(role)));
+                line(&mut actual, format_args!("{what}"));
+                let token = role
+                    .as_deref()
+                    .map(|role| provider.issue(Algorithm::ES256, claims(role)));
                 for function in ["granted", "open", "closed", "hidden.inside", "definer"] {
-                    let line = actions(&gateway, token.as_deref(), function).await;
+                    let outcomes = actions(&gateway, token.as_deref(), function).await;
                     let short = function.trim_start_matches("hidden.");
-                    actual.push_str(&format!("{short:<8} {line}\n"));
+                    line(&mut actual, format_args!("{short:<8} {outcomes}"));
                 }
             }
-            assert_golden(&format!("roles on {}, {mode:?}", db.version()), golden, &actual);
+            assert_golden(
+                &format!("roles on {}, {mode:?}", db.version()),
+                golden,
+                &actual,
+            );
         }
     })
     .await;

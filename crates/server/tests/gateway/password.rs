@@ -22,7 +22,14 @@ async fn start(db: &TestDatabase, port: u16, limits: LoginLimits) -> Gateway {
         tls: None,
     };
     let check = PasswordCheck::new(target, limits, Arc::new(SystemClock));
-    Gateway::start_with(db, Options { password: Some(check), ..Options::default() }).await
+    Gateway::start_with(
+        db,
+        Options {
+            password: Some(check),
+            ..Options::default()
+        },
+    )
+    .await
 }
 
 async fn login(gateway: &Gateway, login: &str, password: &str) -> (u16, String, String) {
@@ -36,14 +43,23 @@ fn parsed(body: &str) -> Value {
 
 /// A role that may log in through the socket and with the password `right`.
 async fn role_with_password(db: &TestDatabase) -> String {
-    db.create_role_with("ann", "login password 'right'", Admitted::Login).await
+    db.create_role_with("ann", "login password 'right'", Admitted::Login)
+        .await
 }
 
 /// Limits that these tests do not run into.
 fn generous() -> LoginLimits {
     let many = NonZeroU32::new(10_000).expect("not zero");
-    let rate = LoginRate { burst: many, per_minute: many };
-    LoginLimits { per_address: rate, per_login: rate, global: rate, ..LoginLimits::default() }
+    let rate = LoginRate {
+        burst: many,
+        per_minute: many,
+    };
+    LoginLimits {
+        per_address: rate,
+        per_login: rate,
+        global: rate,
+        ..LoginLimits::default()
+    }
 }
 
 #[tokio::test]
@@ -66,7 +82,10 @@ async fn the_right_password_gives_a_token_that_works() {
         });
         let (status, _, body) = outcome(gateway.post("", None, &request.to_string())).await;
         assert_eq!(status, 200, "{body}");
-        let token = parsed(&body)["result"]["token"].as_str().expect("a token").to_owned();
+        let token = parsed(&body)["result"]["token"]
+            .as_str()
+            .expect("a token")
+            .to_owned();
         let (_, body) = gateway.call(&token, "who", "").await;
         assert_eq!(body, json!(ann).to_string());
     })
@@ -78,10 +97,12 @@ async fn every_failure_is_the_same_answer() {
     for_each_version(async |db| {
         let ann = role_with_password(db).await;
         let without = db.create_role("without").await;
-        let nologin =
-            db.create_role_with("nologin", "nologin password 'right'", Admitted::No).await;
-        let unadmitted =
-            db.create_role_with("unadmitted", "login password 'right'", Admitted::No).await;
+        let nologin = db
+            .create_role_with("nologin", "nologin password 'right'", Admitted::No)
+            .await;
+        let unadmitted = db
+            .create_role_with("unadmitted", "login password 'right'", Admitted::No)
+            .await;
         let gateway = start(db, db.cluster().port, generous()).await;
         let injected = format!("app user=postgres dbname={}", db.name());
         let cases = [
@@ -110,8 +131,15 @@ async fn every_failure_is_the_same_answer() {
         let mut answers = Vec::new();
         for (name, password) in cases {
             let (status, code, body) = login(&gateway, name, password).await;
-            assert_eq!((status, code.as_str()), (401, "login_failed"), "{name:?}: {body}");
-            let id = parsed(&body)["request_id"].as_str().expect("an id").to_owned();
+            assert_eq!(
+                (status, code.as_str()),
+                (401, "login_failed"),
+                "{name:?}: {body}"
+            );
+            let id = parsed(&body)["request_id"]
+                .as_str()
+                .expect("an id")
+                .to_owned();
             answers.push(body.replace(&id, "ID"));
         }
         answers.dedup();
@@ -127,12 +155,17 @@ async fn the_superusers_right_password_gives_no_token() {
             .create_role_with("powerful", "login superuser password 'right'", Admitted::No)
             .await;
         let attributes = "login password 'right' in role postgres, rolegate_admitted";
-        let member = db.create_role_with("member", attributes, Admitted::No).await;
+        let member = db
+            .create_role_with("member", attributes, Admitted::No)
+            .await;
         let gateway = start(db, db.cluster().port, generous()).await;
         for name in [&powerful, &member] {
             let (status, code, body) = login(&gateway, name, "right").await;
             assert_eq!((status, code.as_str()), (403, "role_forbidden"), "{body}");
-            assert!(!body.contains("token\"") && !body.contains("postgres"), "{body}");
+            assert!(
+                !body.contains("token\"") && !body.contains("postgres"),
+                "{body}"
+            );
             let (status, code, _) = login(&gateway, name, "wrong").await;
             assert_eq!((status, code.as_str()), (401, "login_failed"));
         }
@@ -142,7 +175,9 @@ async fn the_superusers_right_password_gives_no_token() {
 
 /// A server that lets everybody in, or asks for a password it can read. Counts its clients.
 async fn credulous(answer: &'static [u8]) -> (u16, Arc<std::sync::atomic::AtomicU32>) {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     let clients = Arc::new(std::sync::atomic::AtomicU32::new(0));
     let count = Arc::clone(&clients);
@@ -206,7 +241,10 @@ async fn too_many_attempts_are_refused_with_the_time_to_wait() {
         let three = NonZeroU32::new(3).expect("not zero");
         let one = NonZeroU32::MIN;
         let limits = LoginLimits {
-            per_login: LoginRate { burst: three, per_minute: one },
+            per_login: LoginRate {
+                burst: three,
+                per_minute: one,
+            },
             ..generous()
         };
         let gateway = start(db, db.cluster().port, limits).await;
@@ -214,7 +252,11 @@ async fn too_many_attempts_are_refused_with_the_time_to_wait() {
             assert_eq!(login(&gateway, &ann, "wrong").await.0, 401);
         }
         let body = json!({"login": ann, "password": "right"}).to_string();
-        let response = gateway.post("/login", None, &body).send().await.expect("an answer");
+        let response = gateway
+            .post("/login", None, &body)
+            .send()
+            .await
+            .expect("an answer");
         assert_eq!(response.status().as_u16(), 429);
         let wait: u64 = response.headers()["retry-after"]
             .to_str()
@@ -250,9 +292,16 @@ async fn the_database_of_a_login_is_configured_and_never_named_by_the_caller() {
             "APP",
         ] {
             let url = format!("http://{}/api/{name}/login", gateway.address);
-            let request = gateway.client.post(url).header("content-type", "application/json");
+            let request = gateway
+                .client
+                .post(url)
+                .header("content-type", "application/json");
             let (status, code, answer) = outcome(request.body(body.clone())).await;
-            assert_eq!((status, code.as_str()), (404, "database_unknown"), "{name}: {answer}");
+            assert_eq!(
+                (status, code.as_str()),
+                (404, "database_unknown"),
+                "{name}: {answer}"
+            );
         }
         // Members that are not known are refused, not ignored.
         let more = json!({

@@ -12,17 +12,25 @@ use crate::harness::{Gateway, Options, api, outcome};
 const ES: Algorithm = Algorithm::ES256;
 
 async fn sql(db: &TestDatabase, sql: &str) {
-    db.superuser().await.batch_execute(sql).await.expect("the statement is valid");
+    db.superuser()
+        .await
+        .batch_execute(sql)
+        .await
+        .expect("the statement is valid");
 }
 
 async fn start(db: &TestDatabase) -> (IdentityProvider, Gateway) {
     let provider = IdentityProvider::start(&[ES]).await.expect("it starts");
-    let options = Options { issuers: vec![fetched(&provider)], ..Options::default() };
+    let options = Options {
+        issuers: vec![fetched(&provider)],
+        ..Options::default()
+    };
     let gateway = Gateway::start_with(db, options).await;
     (provider, gateway)
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 async fn roles_that_are_special_or_too_powerful_are_refused_without_a_reason() {
     for_each_version(async |db| {
         api(db, &[], WHO).await;
@@ -32,8 +40,16 @@ async fn roles_that_are_special_or_too_powerful_are_refused_without_a_reason() {
             role
         };
         let member = plain("member", "login in role postgres").await;
-        let middle = plain("middle", &format!("nologin in role {}", quote::ident(&member))).await;
-        let far = plain("far", &format!("login noinherit in role {}", quote::ident(&middle))).await;
+        let middle = plain(
+            "middle",
+            &format!("nologin in role {}", quote::ident(&member)),
+        )
+        .await;
+        let far = plain(
+            "far",
+            &format!("login noinherit in role {}", quote::ident(&middle)),
+        )
+        .await;
         let bypass = plain("bypass", "login bypassrls").await;
         let creator = plain("creator", "login createrole").await;
         let replicating = plain("replicating", "login replication").await;
@@ -70,13 +86,41 @@ async fn roles_that_are_special_or_too_powerful_are_refused_without_a_reason() {
             ("empty", of(""), reserved),
             ("NUL", of("a\0b"), (401, "token_invalid")),
             ("64 bytes", of(&"a".repeat(64)), reserved),
-            ("null", provider.issue(ES, { let mut c = claims("x"); c["db_role"] = json!(null); c }), (401, "token_role_missing")),
-            ("a number", claim(json!({"db_role": 10})), (401, "token_role_missing")),
-            ("a list", claim(json!({"db_role": ["postgres"]})), (401, "token_role_missing")),
-            ("no claim", claim(json!({"db_role": null})), (401, "token_role_missing")),
-            ("none in another claim", claim(json!({"role": "none"})), reserved),
+            (
+                "null",
+                provider.issue(ES, {
+                    let mut c = claims("x");
+                    c["db_role"] = json!(null);
+                    c
+                }),
+                (401, "token_role_missing"),
+            ),
+            (
+                "a number",
+                claim(json!({"db_role": 10})),
+                (401, "token_role_missing"),
+            ),
+            (
+                "a list",
+                claim(json!({"db_role": ["postgres"]})),
+                (401, "token_role_missing"),
+            ),
+            (
+                "no claim",
+                claim(json!({"db_role": null})),
+                (401, "token_role_missing"),
+            ),
+            (
+                "none in another claim",
+                claim(json!({"role": "none"})),
+                reserved,
+            ),
             ("unknown", of("nobody_has_this_name"), (403, "role_unknown")),
-            ("SQL", of("x; drop schema api cascade"), (403, "role_unknown")),
+            (
+                "SQL",
+                of("x; drop schema api cascade"),
+                (403, "role_unknown"),
+            ),
             ("postgres", of("postgres"), forbidden),
             ("member of a superuser", of(&member), forbidden),
             ("far from a superuser", of(&far), forbidden),
@@ -89,18 +133,39 @@ async fn roles_that_are_special_or_too_powerful_are_refused_without_a_reason() {
             ("member of the gateway", of(&engine), forbidden),
             ("rolegate_gateway", of("rolegate_gateway"), forbidden),
             ("rolegate_owner", of("rolegate_owner"), forbidden),
-            ("rolegate_authenticator", of("rolegate_authenticator"), forbidden),
+            (
+                "rolegate_authenticator",
+                of("rolegate_authenticator"),
+                forbidden,
+            ),
             ("rolegate_migrator", of("rolegate_migrator"), forbidden),
             ("rolegate_runtime", of("rolegate_runtime"), forbidden),
             ("database owner", of(&owner), forbidden),
-            ("rolegate_anonymous", of("rolegate_anonymous"), (403, "role_not_admitted")),
-            ("rolegate_operator", of("rolegate_operator"), (403, "role_not_admitted")),
+            (
+                "rolegate_anonymous",
+                of("rolegate_anonymous"),
+                (403, "role_not_admitted"),
+            ),
+            (
+                "rolegate_operator",
+                of("rolegate_operator"),
+                (403, "role_not_admitted"),
+            ),
         ];
-        assert_refused(&gateway, &cases, &[&member, &middle, "rolegate_gateway", "drop"]).await;
+        assert_refused(
+            &gateway,
+            &cases,
+            &[&member, &middle, "rolegate_gateway", "drop"],
+        )
+        .await;
 
         // Not admitted is the one refusal that says what to do, with the name the token has.
         let (status, code, body) = outcome(gateway.post("/who", Some(&of(&stranger)), "")).await;
-        assert_eq!((status, code.as_str()), (403, "role_not_admitted"), "{body}");
+        assert_eq!(
+            (status, code.as_str()),
+            (403, "role_not_admitted"),
+            "{body}"
+        );
         assert!(body.contains("rolegate roles admit"), "{body}");
         assert_discreet("not admitted", &body, &[]);
     })
@@ -115,7 +180,10 @@ async fn becomes(gateway: &Gateway, token: &str, expected: (u16, &str)) {
         if (status, code.as_str()) == expected {
             return assert_discreet("replaced", &body, &[]);
         }
-        assert!(Instant::now() < deadline, "not {expected:?} within a second: {status} {body}");
+        assert!(
+            Instant::now() < deadline,
+            "not {expected:?} within a second: {status} {body}"
+        );
         tokio::task::yield_now().await;
     }
 }
@@ -168,17 +236,28 @@ async fn a_renamed_role_leaves_its_tokens_behind() {
         becomes(&gateway, &own, (200, "ok")).await;
         becomes(&gateway, &external, (200, "ok")).await;
         let rename = |from: &str, to: &str| {
-            format!("alter role {} rename to {}", quote::ident(from), quote::ident(to))
+            format!(
+                "alter role {} rename to {}",
+                quote::ident(from),
+                quote::ident(to)
+            )
         };
         sql(db, &rename(&ann, &bob)).await;
         for token in [&own, &external] {
             becomes(&gateway, token, (403, "role_unknown")).await;
         }
         // Somebody else takes the name.
-        let take = format!("create role {} login in role rolegate_admitted", quote::ident(&ann));
+        let take = format!(
+            "create role {} login in role rolegate_admitted",
+            quote::ident(&ann)
+        );
         sql(db, &take).await;
         becomes(&gateway, &own, (403, "role_replaced")).await;
-        sql(db, &format!("drop role {}; {}", quote::ident(&ann), rename(&bob, &ann))).await;
+        sql(
+            db,
+            &format!("drop role {}; {}", quote::ident(&ann), rename(&bob, &ann)),
+        )
+        .await;
         becomes(&gateway, &own, (200, "ok")).await;
     })
     .await;
