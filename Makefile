@@ -25,7 +25,7 @@ check: tools ## formatting, lints, documentation, licences, spelling
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-	cargo deny --offline check licenses bans sources
+	cargo deny check licenses bans sources
 	$(TOOLS)/venv/bin/typos
 
 bench: bench-gateway ## all benchmarks

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import gateway_report, installation, machine, peers, rounds
+from harness import drift, gateway_report, installation, machine, peers, rounds
 from harness.children import Children, Failed, run
 from harness.gateway_result import Result
 from harness.http_load import ARGUMENT, HttpTarget, call
@@ -68,7 +68,7 @@ def build():
     return release / "load", release / "bare"
 
 
-def contestants(options, children, work_dir, load, bare, ours):
+def contestants(options, children, work_dir, data_dir, load, bare, ours):
     """All of them by name, started and answering."""
     path = ours.path
     jwt, token = (f"authorization: Bearer {secret}" for secret in (ours.jwt, ours.api_token))
@@ -79,6 +79,7 @@ def contestants(options, children, work_dir, load, bare, ours):
     for name, headers in (("ours-jwt", [jwt]), ("ours-token", [token]), ("ours-anonymous", [])):
         found[name] = HttpTarget(name, load, work_dir, ours.gateway, path, call(1), headers)
     answer = found["ours-jwt"].probe()
+    drift.check(ours, data_dir, found["ours-jwt"], found["pgbench-same"].file)
     found["bare"] = peers.bare(children, bare, load, work_dir, answer, call(1), path)
     if not options.skip_postgraphile:
         print("installing and starting postgraphile", file=sys.stderr)
@@ -130,7 +131,7 @@ def measure(options, work_dir, data_dir):
     load, bare = build()
     with Children(work_dir) as children:
         ours = installation.start(children, options.binary, data_dir, options.postgres)
-        found = contestants(options, children, work_dir, load, bare, ours)
+        found = contestants(options, children, work_dir, data_dir, load, bare, ours)
         facts["load"] = os.getloadavg()[0]
         if facts["load"] > 0.5 * facts["cores"]:
             print(f"warning: the machine is busy (load {facts['load']:.2f})", file=sys.stderr)

@@ -2,8 +2,8 @@
 
 mod audit;
 mod completions;
-mod connect;
 mod config;
+mod connect;
 mod demo;
 mod dev;
 mod explain;
@@ -19,7 +19,12 @@ use clap::{Parser, Subcommand};
 
 /// PostgreSQL as an application backend: the database's own roles decide everything.
 #[derive(Debug, Parser)]
-#[command(name = "rolegate", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "rolegate",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub(crate) struct Arguments {
     /// Configuration file; `rolegate.toml` or `/etc/rolegate/rolegate.toml` if there is one.
     #[arg(long, global = true, value_name = "FILE", env = "ROLEGATE_CONFIG")]
@@ -65,7 +70,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Completions(command) => return Ok(completions::run(&command)),
         _ => {}
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         match command {
             Command::Serve(command) => serve::run(command, named).await,

@@ -54,11 +54,16 @@ impl Development {
         let data_dir = self.data_dir.canonicalize()?;
         let mut options = Options::new(data_dir.join("postgres"));
         options.source = self.source;
-        #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the command line reads the environment"
+        )]
         {
             options.search_path = std::env::var_os("PATH");
         }
-        let cluster = Cluster::start(options).await.context("the private cluster")?;
+        let cluster = Cluster::start(options)
+            .await
+            .context("the private cluster")?;
         let names = Names::default();
         let endpoint = cluster.endpoint();
         prepare_database(&cluster, &names).await?;
@@ -71,7 +76,10 @@ impl Development {
 
         let surfaces = Surfaces {
             databases: vec![database_config(endpoint, &names)],
-            gateway: GatewayConfig { dry_run: true, ..GatewayConfig::default() },
+            gateway: GatewayConfig {
+                dry_run: true,
+                ..GatewayConfig::default()
+            },
             issuers: Vec::new(),
             seal_key: Some(seal_key),
             password: Some(("127.0.0.1".to_owned(), cluster.port(), false)),
@@ -84,7 +92,11 @@ impl Development {
         let running = surfaces.start().await?;
         let record = record::make(&cluster, &running, &everyone).await?;
         record.write(&data_dir)?;
-        Ok(Installation { running, record, cluster })
+        Ok(Installation {
+            running,
+            record,
+            cluster,
+        })
     }
 }
 
@@ -96,7 +108,11 @@ impl Installation {
 
     /// A connection of the cluster's superuser: the owner of the example, not one of our logins.
     pub(crate) async fn superuser(&self) -> anyhow::Result<tokio_postgres::Client> {
-        Ok(self.cluster.endpoint().connect("postgres", DATABASE).await?)
+        Ok(self
+            .cluster
+            .endpoint()
+            .connect("postgres", DATABASE)
+            .await?)
     }
 
     /// Stops the surfaces, then the cluster.
@@ -111,14 +127,19 @@ async fn prepare_database(cluster: &Cluster, names: &Names) -> anyhow::Result<()
     let endpoint = cluster.endpoint();
     let admin = endpoint.connect("postgres", "postgres").await?;
     let exists = admin
-        .query_opt("select from pg_catalog.pg_database where datname = $1", &[&DATABASE])
+        .query_opt(
+            "select from pg_catalog.pg_database where datname = $1",
+            &[&DATABASE],
+        )
         .await?;
     if exists.is_none() {
         let sql = ["create database ", &quote::ident(DATABASE)].concat();
         admin.batch_execute(&sql).await?;
     }
     let superuser = endpoint.connect("postgres", DATABASE).await?;
-    bootstrap::apply(&superuser, names).await.context("bootstrap")?;
+    bootstrap::apply(&superuser, names)
+        .await
+        .context("bootstrap")?;
     let schema = ["create schema if not exists ", &quote::ident(SCHEMA)].concat();
     superuser.batch_execute(&schema).await?;
     let logins = superuser
@@ -132,7 +153,9 @@ async fn prepare_database(cluster: &Cluster, names: &Names) -> anyhow::Result<()
     let logins: Vec<&str> = logins.iter().map(String::as_str).collect();
     cluster.admit(&logins).await.context("peer map")?;
     let mut migrator = endpoint.connect(&names.role("migrator"), DATABASE).await?;
-    migrate::run(&mut migrator, names).await.context("migrate")?;
+    migrate::run(&mut migrator, names)
+        .await
+        .context("migrate")?;
     Ok(())
 }
 
@@ -167,7 +190,10 @@ fn database_config(endpoint: &SocketEndpoint, names: &Names) -> DatabaseConfig {
         },
         own_connections: 4,
         poll_interval: Duration::from_millis(250),
-        budget: DefaultBudget { concurrency: 1024, ..DefaultBudget::default() },
+        budget: DefaultBudget {
+            concurrency: 1024,
+            ..DefaultBudget::default()
+        },
         endpoint,
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rolegate_auth::IssuerConfig;
-use rolegate_auth::password::{LoginLimits, PasswordTarget};
 use rolegate_auth::PasswordCheck;
+use rolegate_auth::password::{LoginLimits, PasswordTarget};
 use rolegate_model::{Clock, SystemClock};
 use rolegate_roles::audit::minimum_versions;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig};
@@ -47,7 +47,9 @@ pub(crate) enum OldServers {
 
 impl OldServers {
     fn check(&self, database: &Database) -> anyhow::Result<()> {
-        let Ok(number) = u32::try_from(database.server_version_num()) else { return Ok(()) };
+        let Ok(number) = u32::try_from(database.server_version_num()) else {
+            return Ok(());
+        };
         for minimum in minimum_versions::missed(number, false) {
             let version = database.server_version();
             let reason = &minimum.reason;
@@ -63,7 +65,12 @@ impl OldServers {
                  update it, or accept this version with accept_server_version",
                 database.name()
             );
-            tracing::warn!(database = database.name(), version, reason, "old_server_version");
+            tracing::warn!(
+                database = database.name(),
+                version,
+                reason,
+                "old_server_version"
+            );
         }
         Ok(())
     }
@@ -124,9 +131,15 @@ impl Surfaces {
         background.spawn(upkeep(recorder.clone(), stop_background.clone()));
         let health = Health::new(databases.clone(), Some(recorder));
         let app = App::new(databases.clone(), self.gateway, stop.clone());
-        let limits = ListenLimits { max_connections: self.max_connections, ..ListenLimits::default() };
+        let limits = ListenLimits {
+            max_connections: self.max_connections,
+            ..ListenLimits::default()
+        };
         listeners.spawn(gateway.serve(router::gateway(app), limits, stop.clone()));
-        let limits = ListenLimits { max_connections: 64, ..ListenLimits::default() };
+        let limits = ListenLimits {
+            max_connections: 64,
+            ..ListenLimits::default()
+        };
         // Health goes on answering while requests drain.
         background.spawn(metrics.serve(
             health::router(Arc::clone(&health)),
@@ -154,7 +167,9 @@ impl Running {
         self.health.drain();
         self.stop.cancel();
         self.listeners.close();
-        let drained = tokio::time::timeout(self.shutdown, self.listeners.wait()).await.is_ok();
+        let drained = tokio::time::timeout(self.shutdown, self.listeners.wait())
+            .await
+            .is_ok();
         if !drained {
             tracing::warn!("shutdown_bound_reached");
         }
@@ -208,12 +223,19 @@ fn password_check(
     database: &DatabaseConfig,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<PasswordCheck> {
-    let tls = tls.then(rolegate_pg::wire::tls_config).transpose()?.map(Arc::new);
+    let tls = tls
+        .then(rolegate_pg::wire::tls_config)
+        .transpose()?
+        .map(Arc::new);
     let target = PasswordTarget {
         host: host.to_owned(),
         port,
         database: database.endpoint.database.clone(),
         tls,
     };
-    Ok(PasswordCheck::new(target, LoginLimits::default(), Arc::clone(clock)))
+    Ok(PasswordCheck::new(
+        target,
+        LoginLimits::default(),
+        Arc::clone(clock),
+    ))
 }

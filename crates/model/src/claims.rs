@@ -101,6 +101,9 @@ mod tests {
             token_id: "a|b\n",
             claims: "{}",
         };
-        assert_eq!(envelope.to_setting("ff"), "v1|1|2|3|0000000000000004|ff|a_b_|{}");
+        assert_eq!(
+            envelope.to_setting("ff"),
+            "v1|1|2|3|0000000000000004|ff|a_b_|{}"
+        );
     }
 }

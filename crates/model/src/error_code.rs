@@ -149,13 +149,21 @@ mod tests {
     #[test]
     fn every_code_has_a_page_and_every_page_a_code() {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/errors");
-        let mut expected: Vec<String> =
-            ErrorCode::ALL.iter().map(|code| format!("{code}.md")).collect();
+        let mut expected: Vec<String> = ErrorCode::ALL
+            .iter()
+            .map(|code| format!("{code}.md"))
+            .collect();
         expected.push("README.md".to_owned());
         expected.sort();
         let mut pages: Vec<String> = std::fs::read_dir(dir)
             .expect("docs/errors exists")
-            .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+            .map(|entry| {
+                entry
+                    .expect("readable")
+                    .file_name()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .collect();
         pages.sort();
         assert_eq!(pages, expected);

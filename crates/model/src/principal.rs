@@ -69,16 +69,20 @@ impl Scopes {
     /// Whether the function `schema.name` is inside these scopes.
     pub fn allows_function(&self, qualified: &str) -> bool {
         self.functions.as_ref().is_none_or(|patterns| {
-            patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-                Some(prefix) => qualified.starts_with(prefix),
-                None => pattern == qualified,
-            })
+            patterns
+                .iter()
+                .any(|pattern| match pattern.strip_suffix('*') {
+                    Some(prefix) => qualified.starts_with(prefix),
+                    None => pattern == qualified,
+                })
         })
     }
 
     /// Whether the surface is inside these scopes.
     pub fn allows_surface(&self, surface: &str) -> bool {
-        self.surfaces.as_ref().is_none_or(|names| names.iter().any(|name| name == surface))
+        self.surfaces
+            .as_ref()
+            .is_none_or(|names| names.iter().any(|name| name == surface))
     }
 }
 
@@ -99,6 +103,12 @@ mod tests {
         assert!(scopes.allows_surface("calls"));
         assert!(!scopes.allows_surface("admin"));
         assert!(Scopes::default().allows_function("x.y"));
-        assert!(!Scopes { functions: Some(vec![]), surfaces: None }.allows_function("x.y"));
+        assert!(
+            !Scopes {
+                functions: Some(vec![]),
+                surfaces: None
+            }
+            .allows_function("x.y")
+        );
     }
 }

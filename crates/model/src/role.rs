@@ -37,7 +37,14 @@ pub enum RoleNameError {
 /// Words that stand for something else than a role of that name, in at least one place where
 /// PostgreSQL reads a role.
 const SPECIAL: [&str; 8] = [
-    "none", "public", "null", "default", "current_user", "session_user", "current_role", "all",
+    "none",
+    "public",
+    "null",
+    "default",
+    "current_user",
+    "session_user",
+    "current_role",
+    "all",
 ];
 
 impl RoleName {
@@ -105,8 +112,20 @@ mod tests {
     #[test]
     fn special_names_are_refused_however_they_are_written() {
         for name in [
-            "none", "NONE", "None", "\"none\"", " none ", "public", "PUBLIC", "pg_monitor",
-            "PG_monitor", "\"pg_x\"", "null", "current_user", "session_user", "default",
+            "none",
+            "NONE",
+            "None",
+            "\"none\"",
+            " none ",
+            "public",
+            "PUBLIC",
+            "pg_monitor",
+            "PG_monitor",
+            "\"pg_x\"",
+            "null",
+            "current_user",
+            "session_user",
+            "default",
         ] {
             assert_eq!(RoleName::new(name), Err(RoleNameError::Reserved), "{name}");
         }
@@ -122,8 +141,13 @@ mod tests {
 
     #[test]
     fn ordinary_names_pass_unchanged() {
-        for name in ["alice", "Alice B", "o'brien", "a\"b", "nonesuch", "pgadmin", "größe"] {
-            assert_eq!(RoleName::new(name).map(|n| n.to_string()), Ok(name.to_owned()));
+        for name in [
+            "alice", "Alice B", "o'brien", "a\"b", "nonesuch", "pgadmin", "größe",
+        ] {
+            assert_eq!(
+                RoleName::new(name).map(|n| n.to_string()),
+                Ok(name.to_owned())
+            );
         }
     }
 }

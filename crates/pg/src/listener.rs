@@ -57,7 +57,9 @@ async fn listen_once(
         match connection.receive().await? {
             Message::ReadyForQuery(_) | Message::NotificationResponse(_) => heard.notify_one(),
             Message::ErrorResponse(body) => {
-                return Err(ConnectError::Refused(crate::wire::DbError::from_body(&body)));
+                return Err(ConnectError::Refused(crate::wire::DbError::from_body(
+                    &body,
+                )));
             }
             _ => {}
         }

@@ -39,7 +39,9 @@ impl OwnPool {
     /// A pool of at most `size` connections. None is made before the first use.
     pub fn new(endpoint: &Endpoint, login: &Login, size: usize) -> Result<Self, OwnPoolError> {
         let config = config(endpoint, login);
-        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
         let manager = match &endpoint.address {
             Address::Tcp { .. } if endpoint.tls == crate::wire::TlsMode::VerifyFull => {
                 let tls = crate::wire::tls_config().map_err(OwnPoolError::Tls)?;

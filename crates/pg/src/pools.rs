@@ -128,7 +128,9 @@ impl Pools {
     fn submit(&self, login: &Login, mut job: Job) -> Result<Ticket, SessionError> {
         // A pool can close between finding it and using it; the next one is new.
         for _ in 0..3 {
-            let Some(pool) = self.0.pool(login) else { break };
+            let Some(pool) = self.0.pool(login) else {
+                break;
+            };
             match pool.submit(job) {
                 Ok(ticket) => {
                     self.0.grow(&pool);
@@ -306,7 +308,9 @@ impl Shared {
         metrics::counter!("rolegate_connections_opened_total").increment(1);
         let opened = Instant::now();
         while !pool.revoked.is_cancelled() {
-            let Some(job) = self.next_job(pool, &mut worker).await else { break };
+            let Some(job) = self.next_job(pool, &mut worker).await else {
+                break;
+            };
             if job.reply.is_closed() {
                 continue;
             }

@@ -130,7 +130,9 @@ impl Reader {
 fn read_file(state: &mut State) -> Result<Bytes, ReadError> {
     let left = usize::try_from(state.written - state.read_at).unwrap_or(CHUNK_BYTES);
     let at = state.read_at;
-    let Some(file) = &mut state.file else { return Err(ReadError::BrokenOff) };
+    let Some(file) = &mut state.file else {
+        return Err(ReadError::BrokenOff);
+    };
     let mut chunk = BytesMut::zeroed(left.min(CHUNK_BYTES));
     file.seek(SeekFrom::Start(at))?;
     file.read_exact(&mut chunk)?;
@@ -179,7 +181,10 @@ mod tests {
         let (writer, mut reader) = spool();
         writer.push(b"half").expect("space");
         drop(writer);
-        assert_eq!(reader.next().await.expect("ok"), Some(Bytes::from_static(b"half")));
+        assert_eq!(
+            reader.next().await.expect("ok"),
+            Some(Bytes::from_static(b"half"))
+        );
         assert!(matches!(reader.next().await, Err(ReadError::BrokenOff)));
     }
 
@@ -189,7 +194,10 @@ mod tests {
         let task = tokio::spawn(async move { reader.next().await });
         tokio::task::yield_now().await;
         writer.push(b"x").expect("space");
-        assert_eq!(task.await.expect("joined").expect("ok"), Some(Bytes::from_static(b"x")));
+        assert_eq!(
+            task.await.expect("joined").expect("ok"),
+            Some(Bytes::from_static(b"x"))
+        );
     }
 
     #[test]

@@ -37,7 +37,9 @@ const KNOWN_CLASSES: [&str; 43] = [
 impl Meaning {
     /// The meaning of `code`.
     pub fn of(code: &str) -> Self {
-        if let Some(status) = code.strip_prefix("PT").and_then(|digits| digits.parse().ok())
+        if let Some(status) = code
+            .strip_prefix("PT")
+            .and_then(|digits| digits.parse().ok())
             && (200..600).contains(&status)
         {
             return Self::RaisedStatus(status);

@@ -20,12 +20,22 @@ pub struct Statement {
 impl Statement {
     /// A statement that is parsed anew each time.
     pub fn once(sql: impl Into<Arc<str>>) -> Self {
-        Self { sql: sql.into(), types: Vec::new(), params: Vec::new(), prepared: false }
+        Self {
+            sql: sql.into(),
+            types: Vec::new(),
+            params: Vec::new(),
+            prepared: false,
+        }
     }
 
     /// A statement that stays prepared.
     pub fn prepared(sql: impl Into<Arc<str>>) -> Self {
-        Self { sql: sql.into(), types: Vec::new(), params: Vec::new(), prepared: true }
+        Self {
+            sql: sql.into(),
+            types: Vec::new(),
+            params: Vec::new(),
+            prepared: true,
+        }
     }
 
     /// Adds a parameter of type `oid` in text format.

@@ -108,7 +108,12 @@ pub fn check(
         body::check_transactions(source.unwrap_or_default())?;
     }
     for setting in &function.settings {
-        let name = setting.split('=').next().unwrap_or_default().trim().to_lowercase();
+        let name = setting
+            .split('=')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_lowercase();
         if matches!(name.as_str(), "role" | "session_authorization") {
             return Err(Reason::SetClause(name));
         }

@@ -19,7 +19,10 @@ pub(crate) async fn record(request: Request, next: Next) -> Response {
     let elapsed = start.elapsed();
     let status = response.status();
     // Paths are the clients' words; only routes are labels.
-    let route = route.as_ref().map_or("none", MatchedPath::as_str).to_owned();
+    let route = route
+        .as_ref()
+        .map_or("none", MatchedPath::as_str)
+        .to_owned();
     metrics::histogram!(HTTP_SECONDS, "route" => route.clone()).record(elapsed);
     metrics::counter!(
         HTTP_REQUESTS, "route" => route, "method" => method.as_str().to_owned(),

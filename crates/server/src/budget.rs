@@ -71,7 +71,10 @@ impl Budget {
             .iter()
             .filter(|(name, _)| name.eq_ignore_ascii_case("statement_timeout"))
             .filter_map(|(_, value)| duration(value))
-            .chain(own.statement_timeout_ms.map(|ms| Duration::from_millis(ms.into())))
+            .chain(
+                own.statement_timeout_ms
+                    .map(|ms| Duration::from_millis(ms.into())),
+            )
             .filter(|timeout| !timeout.is_zero());
         let rate = own.requests_per_second.or(defaults.requests_per_second);
         Self {
@@ -94,12 +97,16 @@ impl Budget {
             let retry_after = not_until.wait_time_from(DefaultClock::default().now());
             return Err(Exceeded { retry_after });
         }
-        let admitted = self.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| {
-            (running < self.concurrency).then_some(running + 1)
-        });
+        let admitted = self
+            .running
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |running| {
+                (running < self.concurrency).then_some(running + 1)
+            });
         match admitted {
             Ok(_) => Ok(Permit(Arc::clone(self))),
-            Err(_) => Err(Exceeded { retry_after: Duration::from_secs(1) }),
+            Err(_) => Err(Exceeded {
+                retry_after: Duration::from_secs(1),
+            }),
         }
     }
 }
@@ -120,7 +127,9 @@ impl Drop for Permit {
 /// A duration as PostgreSQL writes it: a number of milliseconds, or with a unit.
 fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let number: u64 = text[..digits].parse().ok()?;
     let milliseconds = match text[digits..].trim() {
         "" | "ms" => number,
@@ -144,7 +153,10 @@ mod tests {
 
     #[test]
     fn concurrency_is_bounded_and_given_back() {
-        let budget = budget(RoleBudget { concurrency: Some(2), ..RoleBudget::default() });
+        let budget = budget(RoleBudget {
+            concurrency: Some(2),
+            ..RoleBudget::default()
+        });
         let first = budget.admit().expect("room");
         let _second = budget.admit().expect("room");
         assert!(budget.admit().is_err());
@@ -154,7 +166,10 @@ mod tests {
 
     #[test]
     fn the_rate_is_bounded_and_says_when_to_come_back() {
-        let own = RoleBudget { requests_per_second: Some(2), ..RoleBudget::default() };
+        let own = RoleBudget {
+            requests_per_second: Some(2),
+            ..RoleBudget::default()
+        };
         let budget = budget(own);
         assert!(budget.admit().is_ok());
         assert!(budget.admit().is_ok());
@@ -164,17 +179,33 @@ mod tests {
 
     #[test]
     fn a_role_can_shorten_the_statement_timeout_but_not_extend_it() {
-        let short = RoleBudget { statement_timeout_ms: Some(100), ..RoleBudget::default() };
+        let short = RoleBudget {
+            statement_timeout_ms: Some(100),
+            ..RoleBudget::default()
+        };
         assert_eq!(budget(short).statement_timeout, Duration::from_millis(100));
-        for (text, expected) in
-            [("5s", 5_000), ("250", 250), ("2min", 30_000), ("0", 30_000), ("x", 30_000)]
-        {
+        for (text, expected) in [
+            ("5s", 5_000),
+            ("250", 250),
+            ("2min", 30_000),
+            ("0", 30_000),
+            ("x", 30_000),
+        ] {
             let settings = [("statement_timeout".to_owned(), text.to_owned())];
-            let budget =
-                Budget::new(RoleBudget::default(), &settings, &DefaultBudget::default());
-            assert_eq!(budget.statement_timeout, Duration::from_millis(expected), "{text}");
+            let budget = Budget::new(RoleBudget::default(), &settings, &DefaultBudget::default());
+            assert_eq!(
+                budget.statement_timeout,
+                Duration::from_millis(expected),
+                "{text}"
+            );
         }
-        let long = RoleBudget { statement_timeout_ms: Some(900_000), ..RoleBudget::default() };
-        assert_eq!(budget(long).statement_timeout, DefaultBudget::default().statement_timeout);
+        let long = RoleBudget {
+            statement_timeout_ms: Some(900_000),
+            ..RoleBudget::default()
+        };
+        assert_eq!(
+            budget(long).statement_timeout,
+            DefaultBudget::default().statement_timeout
+        );
     }
 }

@@ -50,7 +50,10 @@ pub struct CallResult {
 impl CallResult {
     /// A plain result.
     pub fn of_json(json: Bytes) -> Self {
-        Self { json, ..Self::default() }
+        Self {
+            json,
+            ..Self::default()
+        }
     }
 }
 
@@ -93,7 +96,10 @@ impl Session {
     /// Runs one call.
     pub async fn run(&self, call: Call) -> Result<CallResult, Problem> {
         let shape = call.shape.clone();
-        let reply = self.run_all(vec![call], None).await.map_err(Problem::from)?;
+        let reply = self
+            .run_all(vec![call], None)
+            .await
+            .map_err(Problem::from)?;
         Ok(one_result(&shape, &reply))
     }
 
@@ -136,7 +142,10 @@ impl Session {
     }
 
     async fn send(&self, request: Request) -> Result<Reply, RunError> {
-        let login = self.database.config.login_of(&self.caller.principal.role.name);
+        let login = self
+            .database
+            .config
+            .login_of(&self.caller.principal.role.name);
         let outcome = self.database.pools.run(&login, request).await;
         if let Err(error) = &outcome {
             log_failure(&self.context, error);
@@ -166,8 +175,9 @@ impl Session {
         let milliseconds = timeout.as_millis().to_string();
         settings.push((Cow::Borrowed("statement_timeout"), milliseconds.into()));
         settings.extend(self.context.settings());
-        let procedures =
-            calls.iter().any(|call| call.function.kind == FunctionKind::Procedure);
+        let procedures = calls
+            .iter()
+            .any(|call| call.function.kind == FunctionKind::Procedure);
         let transaction = match (self.dry_run, procedures) {
             (true, _) => Transaction::Explicit(End::Rollback),
             (false, true) => Transaction::Explicit(End::Commit),
@@ -180,7 +190,11 @@ impl Session {
             role: principal.role.clone(),
             claims: Arc::clone(&principal.claims),
             token_id: Arc::clone(&principal.token_id),
-            access: if read_only { Access::ReadOnly } else { Access::ReadWrite },
+            access: if read_only {
+                Access::ReadOnly
+            } else {
+                Access::ReadWrite
+            },
             transaction,
             search_path: Arc::clone(&self.database.search_path),
             settings,
@@ -245,7 +259,9 @@ impl From<CallError> for Problem {
         if let Some(hint) = error.data().and_then(|data| data.hint) {
             problem = problem.hint(hint);
         }
-        problem.data = error.data().and_then(|data| serde_json::to_value(data).ok());
+        problem.data = error
+            .data()
+            .and_then(|data| serde_json::to_value(data).ok());
         problem
     }
 }
@@ -266,7 +282,11 @@ pub fn one_result(shape: &Shape, reply: &Reply) -> CallResult {
             .and_then(|status| StatusCode::from_u16(status).ok())
             // An informational status would leave the client waiting for the real one.
             .filter(|status| !status.is_informational()),
-        headers: reply.response_headers.as_deref().map(response_headers).unwrap_or_default(),
+        headers: reply
+            .response_headers
+            .as_deref()
+            .map(response_headers)
+            .unwrap_or_default(),
     }
 }
 
@@ -274,8 +294,13 @@ pub fn one_result(shape: &Shape, reply: &Reply) -> CallResult {
 /// connection or to us are left out.
 pub(crate) fn response_headers(text: &str) -> HeaderMap {
     const OURS: [&str; 7] = [
-        "connection", "content-length", "transfer-encoding", "upgrade", "keep-alive",
-        "x-request-id", "date",
+        "connection",
+        "content-length",
+        "transfer-encoding",
+        "upgrade",
+        "keep-alive",
+        "x-request-id",
+        "date",
     ];
     let mut headers = HeaderMap::new();
     let parsed: Vec<serde_json::Map<String, serde_json::Value>> =
@@ -285,9 +310,10 @@ pub(crate) fn response_headers(text: &str) -> HeaderMap {
             serde_json::Value::String(text) => text,
             other => other.to_string(),
         };
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value))
-            && !OURS.contains(&name.as_str())
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_str(&value),
+        ) && !OURS.contains(&name.as_str())
         {
             headers.append(name, value);
         }
@@ -333,7 +359,10 @@ mod tests {
     #[test]
     fn a_status_out_of_range_is_not_used() {
         let status = |text: &str| {
-            let reply = Reply { response_status: Some(text.into()), ..Reply::default() };
+            let reply = Reply {
+                response_status: Some(text.into()),
+                ..Reply::default()
+            };
             one_result(&Shape::Void, &reply).status
         };
         assert_eq!(status("201"), Some(StatusCode::CREATED));

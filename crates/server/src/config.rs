@@ -92,7 +92,12 @@ impl Default for GatewayConfig {
             batch_concurrency: 8,
             dry_run: false,
             visible_headers: [
-                "accept", "accept-language", "origin", "referer", "user-agent", "traceparent",
+                "accept",
+                "accept-language",
+                "origin",
+                "referer",
+                "user-agent",
+                "traceparent",
             ]
             .map(str::to_owned)
             .to_vec(),

@@ -11,9 +11,7 @@ use rolegate_auth::api_token::{ApiTokenOptions, ApiTokens};
 use rolegate_auth::claims_signer::ClaimsSigner;
 use rolegate_auth::jwt::{VerifierError, VerifierOptions};
 use rolegate_auth::signing::{OwnToken, SealingKey, SigningError, SigningKeys};
-use rolegate_auth::{
-    Authenticator, IssuerConfig, PasswordCheck, Refusal, Verifier, admit_login,
-};
+use rolegate_auth::{Authenticator, IssuerConfig, PasswordCheck, Refusal, Verifier, admit_login};
 use rolegate_model::{Clock, RoleName, RoleNameError};
 use rolegate_pg::catalog::{Catalog, CatalogConfig, CatalogError, RoleFacts, Snapshot};
 use rolegate_pg::own::{OwnPool, OwnPoolError};
@@ -130,7 +128,10 @@ impl Database {
         )
         .map_err(OpenError::Issuers)?;
         let verifier = Arc::new(verifier);
-        let tokens = StoredTokens { pool: own.clone(), sql: Arc::clone(&sql) };
+        let tokens = StoredTokens {
+            pool: own.clone(),
+            sql: Arc::clone(&sql),
+        };
         let api_tokens = Arc::new(ApiTokens::new(Arc::new(tokens), ApiTokenOptions::default()));
         let anonymous = config
             .anonymous
@@ -138,14 +139,20 @@ impl Database {
             .map(|login| RoleName::new(&login.user))
             .transpose()
             .map_err(OpenError::Anonymous)?;
-        let authenticator =
-            Authenticator::new(Arc::clone(&verifier), Some(Arc::clone(&api_tokens)), anonymous);
+        let authenticator = Authenticator::new(
+            Arc::clone(&verifier),
+            Some(Arc::clone(&api_tokens)),
+            anonymous,
+        );
 
         let claims = Arc::new(ClaimsSigner::new(Arc::clone(&shared.clock)));
         let pools = Pools::new(config.pools.clone(), Arc::clone(&claims) as _);
         let events = EventHub::new(&config, own.clone(), Arc::clone(&sql));
-        let search_path: Vec<String> =
-            config.schemas.iter().map(|schema| quote::ident(schema)).collect();
+        let search_path: Vec<String> = config
+            .schemas
+            .iter()
+            .map(|schema| quote::ident(schema))
+            .collect();
         let search_path = format!("{}, pg_temp", search_path.join(", ")).into();
         let database = Arc::new(Self {
             config,
@@ -179,7 +186,11 @@ impl Database {
     pub(crate) fn budget(&self, facts: &Arc<RoleFacts>) -> Arc<Budget> {
         self.served.note(facts);
         self.budgets.get_with(facts.identity.oid, || {
-            Arc::new(Budget::new(facts.budget, &facts.settings, &self.config.budget))
+            Arc::new(Budget::new(
+                facts.budget,
+                &facts.settings,
+                &self.config.budget,
+            ))
         })
     }
 
@@ -283,7 +294,10 @@ impl Database {
             return Arc::clone(&known.1);
         }
         let verdicts = Arc::new(Verdicts::of(snapshot, &self.config.engine_schema));
-        self.verdicts.store(Some(Arc::new((Arc::clone(snapshot), Arc::clone(&verdicts)))));
+        self.verdicts.store(Some(Arc::new((
+            Arc::clone(snapshot),
+            Arc::clone(&verdicts),
+        ))));
         verdicts
     }
 
@@ -305,29 +319,47 @@ impl Database {
     async fn house_work(&self) -> Result<(), OpenError> {
         self.refresh_claims_key().await?;
         let used = self.api_tokens.take_used();
-        let client =
-            self.own.get().await.map_err(|error| OpenError::Own(self.name().to_owned(), error))?;
+        let client = self
+            .own
+            .get()
+            .await
+            .map_err(|error| OpenError::Own(self.name().to_owned(), error))?;
         if !used.is_empty() {
             let sql = self.sql.of("select rolegate.touch_api_tokens($1)");
-            client.execute(&sql, &[&used]).await.map_err(OpenError::ClaimsKey)?;
+            client
+                .execute(&sql, &[&used])
+                .await
+                .map_err(OpenError::ClaimsKey)?;
         }
         for sql in [
             "select rolegate.idempotency_prune(1000)",
             "select rolegate.event_prune(interval '1 hour', 10000)",
         ] {
-            client.execute(&self.sql.of(sql), &[]).await.map_err(OpenError::ClaimsKey)?;
+            client
+                .execute(&self.sql.of(sql), &[])
+                .await
+                .map_err(OpenError::ClaimsKey)?;
         }
         Ok(())
     }
 
     async fn refresh_claims_key(&self) -> Result<(), OpenError> {
-        let client =
-            self.own.get().await.map_err(|error| OpenError::Own(self.name().to_owned(), error))?;
-        let sql = self.sql.of("select k.key_id, k.key from rolegate.claim_signing_key() k");
-        let row = client.query_one(&sql, &[]).await.map_err(OpenError::ClaimsKey)?;
+        let client = self
+            .own
+            .get()
+            .await
+            .map_err(|error| OpenError::Own(self.name().to_owned(), error))?;
+        let sql = self
+            .sql
+            .of("select k.key_id, k.key from rolegate.claim_signing_key() k");
+        let row = client
+            .query_one(&sql, &[])
+            .await
+            .map_err(OpenError::ClaimsKey)?;
         let id: i32 = row.try_get(0).map_err(OpenError::ClaimsKey)?;
         if self.claims.key_id() != Some(id) {
-            self.claims.set_key(id, row.try_get(1).map_err(OpenError::ClaimsKey)?);
+            self.claims
+                .set_key(id, row.try_get(1).map_err(OpenError::ClaimsKey)?);
         }
         Ok(())
     }
@@ -352,7 +384,10 @@ async fn signing_keys(
 ) -> Result<Arc<SigningKeys>, OpenError> {
     let sealing = SealingKey::from_bytes(sealing)
         .map_err(|error| OpenError::Signing(SigningError::Sealed(error)))?;
-    let store = StoredKeys { pool: own.clone(), sql: Arc::clone(sql) };
+    let store = StoredKeys {
+        pool: own.clone(),
+        sql: Arc::clone(sql),
+    };
     let keys = SigningKeys::open(
         rolegate_auth::verified::OWN_ISSUER,
         Arc::new(store),

@@ -46,7 +46,11 @@ impl Cursor {
     /// Reads the text form, a decimal number.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if digits { text.parse().ok().map(Self) } else { None }
+        if digits {
+            text.parse().ok().map(Self)
+        } else {
+            None
+        }
     }
 }
 
@@ -125,27 +129,40 @@ impl EventHub {
             "select c.name, c.check_function from rolegate.channels() c where c.name = any ($1)",
         );
         let rows = client.query(&sql, &[&channels]).await?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        rows.iter()
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .collect()
     }
 
     /// The ends of the stored events.
     pub async fn horizon(&self) -> Result<Horizon, EventsError> {
         let client = self.pool.get().await?;
-        let sql = self.sql.of("select h.oldest, h.newest from rolegate.event_horizon() h");
+        let sql = self
+            .sql
+            .of("select h.oldest, h.newest from rolegate.event_horizon() h");
         let row = client.query_one(&sql, &[]).await?;
         let cursor = |i: usize| -> Result<Cursor, EventsError> {
             Cursor::parse(row.try_get::<_, &str>(i)?).ok_or(EventsError::Cursor)
         };
-        Ok(Horizon { oldest: cursor(0)?, newest: cursor(1)? })
+        Ok(Horizon {
+            oldest: cursor(0)?,
+            newest: cursor(1)?,
+        })
     }
 
     /// Events after `cursor`, at most a page.
-    pub async fn read(&self, channels: &[String], cursor: Cursor) -> Result<Vec<Event>, EventsError> {
+    pub async fn read(
+        &self,
+        channels: &[String],
+        cursor: Cursor,
+    ) -> Result<Vec<Event>, EventsError> {
         let client = self.pool.get().await?;
-        let sql = self.sql.of(
-            "select e.cursor, e.channel, e.payload from rolegate.read_events($1, $2, $3) e",
-        );
-        let rows = client.query(&sql, &[&channels, &cursor.to_string(), &PAGE]).await?;
+        let sql = self
+            .sql
+            .of("select e.cursor, e.channel, e.payload from rolegate.read_events($1, $2, $3) e");
+        let rows = client
+            .query(&sql, &[&channels, &cursor.to_string(), &PAGE])
+            .await?;
         rows.iter()
             .map(|row| {
                 Ok(Event {
@@ -162,7 +179,9 @@ impl EventHub {
     /// Subscribes, unless as many do as may.
     pub fn subscribe(self: &Arc<Self>, channels: Vec<String>, most: usize) -> Option<Subscription> {
         self.streams
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < most).then_some(n + 1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
+                (n < most).then_some(n + 1)
+            })
             .ok()?;
         metrics::gauge!(STREAMS).increment(1.0);
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -172,7 +191,11 @@ impl EventHub {
         drop(wanted);
         let receiver = self.sender.subscribe();
         self.heard.notify_one();
-        Some(Subscription { hub: Arc::clone(self), channels, receiver })
+        Some(Subscription {
+            hub: Arc::clone(self),
+            channels,
+            receiver,
+        })
     }
 
     /// Listens and reads until `stop`.
@@ -256,7 +279,11 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut wanted = self.hub.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted = self
+            .hub
+            .wanted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for channel in &self.channels {
             if let Some(count) = wanted.get_mut(channel) {
                 *count -= 1;
@@ -279,7 +306,10 @@ mod tests {
     fn cursors_are_decimal_numbers_in_their_order() {
         let cursor = |text| Cursor::parse(text).expect("a cursor");
         assert!(cursor("9") < cursor("10"));
-        assert_eq!(cursor("18446744073709551615").to_string(), "18446744073709551615");
+        assert_eq!(
+            cursor("18446744073709551615").to_string(),
+            "18446744073709551615"
+        );
         for bad in ["", "1.", "+1", "-1", "a", "18446744073709551616"] {
             assert_eq!(Cursor::parse(bad), None, "{bad}");
         }

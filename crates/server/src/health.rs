@@ -24,7 +24,11 @@ pub struct Health {
 impl Health {
     /// Answers for these databases.
     pub fn new(databases: Vec<Arc<Database>>, metrics: Option<PrometheusHandle>) -> Arc<Self> {
-        Arc::new(Self { databases, metrics, draining: AtomicBool::new(false) })
+        Arc::new(Self {
+            databases,
+            metrics,
+            draining: AtomicBool::new(false),
+        })
     }
 
     /// From now on not ready: the process is about to stop.
@@ -68,7 +72,10 @@ async fn show_metrics(State(health): State<Arc<Health>>) -> impl IntoResponse {
     for database in &health.databases {
         let status = database.pools.status();
         let label = database.name().to_owned();
-        #[expect(clippy::cast_precision_loss, reason = "counts of connections are small")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "counts of connections are small"
+        )]
         for (name, value) in [
             ("rolegate_pool_connections", status.connections as f64),
             ("rolegate_pool_idle", status.idle as f64),

@@ -29,7 +29,11 @@ const BYTEA: u32 = 17;
 
 /// The header's value.
 pub(crate) fn key(headers: &HeaderMap) -> Option<String> {
-    headers.get("idempotency-key")?.to_str().ok().map(str::to_owned)
+    headers
+        .get("idempotency-key")?
+        .to_str()
+        .ok()
+        .map(str::to_owned)
 }
 
 /// What a repeat finds.
@@ -50,8 +54,9 @@ pub(crate) async fn run(
     key: &str,
 ) -> Result<CallResult, Problem> {
     if key.is_empty() || key.len() > MAX_KEY_BYTES {
-        return Err(Problem::new(ErrorCode::InvalidRequest)
-            .message(format!("An idempotency key has 1 to {MAX_KEY_BYTES} bytes.")));
+        return Err(Problem::new(ErrorCode::InvalidRequest).message(format!(
+            "An idempotency key has 1 to {MAX_KEY_BYTES} bytes."
+        )));
     }
     let capability = capability();
     let attempt = Attempt {
@@ -85,27 +90,23 @@ pub(crate) async fn run(
 }
 
 /// Runs the call and stores its result in the same transaction.
-async fn first(
-    session: &Session,
-    call: Call,
-    capability: &[u8],
-) -> Result<CallResult, Problem> {
+async fn first(session: &Session, call: Call, capability: &[u8]) -> Result<CallResult, Problem> {
     let shape = call.shape.clone();
     let finish = finish(session, shape.clone(), capability);
-    let reply = session.run_all(vec![call], Some(finish)).await.map_err(Problem::from)?;
+    let reply = session
+        .run_all(vec![call], Some(finish))
+        .await
+        .map_err(Problem::from)?;
     Ok(one_result(&shape, &reply))
 }
 
-fn finish(
-    session: &Session,
-    shape: Shape,
-    capability: &[u8],
-) -> rolegate_pg::session::Finish {
-    let sql = session.database.sql.of(
-        "select rolegate.idempotency_store($1, \
+fn finish(session: &Session, shape: Shape, capability: &[u8]) -> rolegate_pg::session::Finish {
+    let sql = session
+        .database
+        .sql
+        .of("select rolegate.idempotency_store($1, \
          coalesce(nullif(pg_catalog.current_setting('response.status', true), ''), '200')::int4, \
-         coalesce(nullif(pg_catalog.current_setting('response.headers', true), ''), '[]'), $2)",
-    );
+         coalesce(nullif(pg_catalog.current_setting('response.headers', true), ''), '[]'), $2)");
     let capability = bytea(capability);
     Box::new(move |results: &[Rows]| {
         let mut json = BytesMut::new();
@@ -113,7 +114,9 @@ fn finish(
             Some(rows) => result::write(&mut json, &shape, rows.iter()),
             None => json.extend_from_slice(b"null"),
         }
-        Statement::once(sql).param(BYTEA, Some(capability)).param(TEXT, Some(json.freeze()))
+        Statement::once(sql)
+            .param(BYTEA, Some(capability))
+            .param(TEXT, Some(json.freeze()))
     })
 }
 
@@ -144,8 +147,12 @@ impl Attempt<'_> {
             .query_one(
                 &sql,
                 &[
-                    &self.scope, &self.key, &self.body, &self.capability_hash,
-                    &self.lease.as_secs_f64(), &self.ttl.as_secs_f64(),
+                    &self.scope,
+                    &self.key,
+                    &self.body,
+                    &self.capability_hash,
+                    &self.lease.as_secs_f64(),
+                    &self.ttl.as_secs_f64(),
                 ],
             )
             .await
@@ -160,7 +167,9 @@ impl Attempt<'_> {
 
     async fn release(&self, session: &Session, capability: &[u8]) {
         let database = &session.database;
-        let Ok(client) = database.own.get().await else { return };
+        let Ok(client) = database.own.get().await else {
+            return;
+        };
         let sql = database.sql.of("select rolegate.idempotency_release($1)");
         if let Err(error) = client.execute(&sql, &[&capability]).await {
             tracing::warn!(request_id = %session.context.id, %error, "idempotency_not_released");

@@ -40,10 +40,14 @@ pub async fn caller(
         .authenticate(header, database.name(), now)
         .await
         .map_err(|error| failed(context, &error))?;
-    let facts = database.catalog.role(&verified.role).await.map_err(|error| {
-        tracing::warn!(request_id = %context.id, %error, cause = ?error, "role_lookup_failed");
-        Problem::new(ErrorCode::DatabaseUnavailable)
-    })?;
+    let facts = database
+        .catalog
+        .role(&verified.role)
+        .await
+        .map_err(|error| {
+            tracing::warn!(request_id = %context.id, %error, cause = ?error, "role_lookup_failed");
+            Problem::new(ErrorCode::DatabaseUnavailable)
+        })?;
     let mode = if verified.kind == CredentialKind::Anonymous {
         Mode::Login
     } else {
@@ -59,7 +63,11 @@ pub async fn caller(
         request_id = %context.id, role = %principal.role.name, issuer = %principal.issuer,
         token_id = %principal.token_id, "auth_verified"
     );
-    Ok(Caller { principal: Arc::new(principal), facts, mode })
+    Ok(Caller {
+        principal: Arc::new(principal),
+        facts,
+        mode,
+    })
 }
 
 /// The mode as `auth` calls it.

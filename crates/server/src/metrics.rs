@@ -16,7 +16,9 @@ pub const AUTHENTICATIONS: &str = "rolegate_authentications_total";
 /// Event streams that are open.
 pub const STREAMS: &str = "rolegate_event_streams";
 
-const SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+const SECONDS: [f64; 11] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
+];
 
 /// Installs the recorder of this process.
 pub fn install() -> Result<PrometheusHandle, BuildError> {
@@ -27,19 +29,38 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     // A second installation (tests with several servers in a process) keeps the first.
     let _ = metrics::set_global_recorder(recorder);
     describe_counter!(HTTP_REQUESTS, "Requests by route, method and status");
-    describe_histogram!(HTTP_SECONDS, Unit::Seconds, "Time to the head of the answer");
+    describe_histogram!(
+        HTTP_SECONDS,
+        Unit::Seconds,
+        "Time to the head of the answer"
+    );
     describe_counter!(CALLS, "Calls by outcome");
     describe_counter!(AUTHENTICATIONS, "Authentications by kind and outcome");
     describe_gauge!(STREAMS, "Open event streams");
-    describe_counter!("rolegate_connections_opened_total", "Database connections opened");
-    describe_counter!("rolegate_connect_failures_total", "Database connections refused or failed");
+    describe_counter!(
+        "rolegate_connections_opened_total",
+        "Database connections opened"
+    );
+    describe_counter!(
+        "rolegate_connect_failures_total",
+        "Database connections refused or failed"
+    );
     describe_counter!(
         "rolegate_session_disturbed_total",
         "Sessions given up because a call had left something behind"
     );
-    describe_counter!("rolegate_roles_revoked_total", "Roles whose facts changed while served");
-    describe_counter!("rolegate_catalog_poll_failures_total", "Failed looks at the catalog");
-    describe_gauge!("rolegate_pool_connections", "Database connections of callers");
+    describe_counter!(
+        "rolegate_roles_revoked_total",
+        "Roles whose facts changed while served"
+    );
+    describe_counter!(
+        "rolegate_catalog_poll_failures_total",
+        "Failed looks at the catalog"
+    );
+    describe_gauge!(
+        "rolegate_pool_connections",
+        "Database connections of callers"
+    );
     describe_gauge!("rolegate_pool_idle", "Of these, without work");
     describe_gauge!("rolegate_pool_waiting", "Requests waiting for a connection");
     Ok(handle)

@@ -37,8 +37,13 @@ pub(crate) async fn respond(session: Session, call: Call) -> Result<Response, Pr
     let (writer, reader) = spool::spool();
     let request_id = session.context.id.to_string();
     let running: Running = Box::pin(async move { session.run_streaming(call, writer).await });
-    let mut streaming =
-        Streaming { reader, running: Some(running), first: None, request_id, broken: false };
+    let mut streaming = Streaming {
+        reader,
+        running: Some(running),
+        first: None,
+        request_id,
+        broken: false,
+    };
     match streaming.next().await {
         Ok(first) => streaming.first = first,
         Err(problem) => return Err(problem),

@@ -87,7 +87,10 @@ impl Problem {
     /// Body of an `application/problem+json` answer (RFC 9457).
     pub fn to_problem_json(&self, request_id: &str) -> Value {
         let mut body = self.data(request_id);
-        body.insert("type".into(), format!("urn:rolegate:error:{}", self.code).into());
+        body.insert(
+            "type".into(),
+            format!("urn:rolegate:error:{}", self.code).into(),
+        );
         body.insert("title".into(), self.message.as_ref().into());
         body.insert("status".into(), self.status.as_u16().into());
         Value::Object(body)
@@ -98,7 +101,10 @@ impl Problem {
         let body = self.to_problem_json(&context.id).to_string();
         let mut response = (
             self.status,
-            [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))],
+            [(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/problem+json"),
+            )],
             body,
         )
             .into_response();
@@ -144,7 +150,9 @@ impl Problem {
     /// `Retry-After`, whole seconds, at least one.
     pub fn retry_after_header(&self) -> Option<(header::HeaderName, HeaderValue)> {
         let seconds = self.retry_after?.as_millis().div_ceil(1000).max(1);
-        HeaderValue::from_str(&seconds.to_string()).ok().map(|value| (header::RETRY_AFTER, value))
+        HeaderValue::from_str(&seconds.to_string())
+            .ok()
+            .map(|value| (header::RETRY_AFTER, value))
     }
 }
 
@@ -182,9 +190,7 @@ fn status(code: ErrorCode) -> StatusCode {
         | E::InvalidParams
         | E::FunctionAmbiguous
         | E::DatabaseError => StatusCode::BAD_REQUEST,
-        E::IdempotencyConflict | E::IdempotencyInProgress | E::BatchAborted => {
-            StatusCode::CONFLICT
-        }
+        E::IdempotencyConflict | E::IdempotencyInProgress | E::BatchAborted => StatusCode::CONFLICT,
         E::BodyTooLarge | E::BatchTooLarge | E::ResultTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         E::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         E::LoginThrottled | E::BudgetExceeded => StatusCode::TOO_MANY_REQUESTS,
@@ -200,13 +206,18 @@ impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
         let soon = Duration::from_secs(1);
         match error {
-            SessionError::Database { error, reading_arguments, .. } => {
-                database(&error, reading_arguments)
-            }
+            SessionError::Database {
+                error,
+                reading_arguments,
+                ..
+            } => database(&error, reading_arguments),
             SessionError::Setup { error } => match Meaning::of(&error.code) {
                 // Switching to the role was refused, or it does not exist any more.
                 Meaning::Forbidden | Meaning::BadValue => Self::new(ErrorCode::RoleNotAdmitted),
-                _ => Self { sqlstate: Some(error.code), ..Self::new(ErrorCode::Internal) },
+                _ => Self {
+                    sqlstate: Some(error.code),
+                    ..Self::new(ErrorCode::Internal)
+                },
             },
             SessionError::IdentityChanged => Self::new(ErrorCode::IdentityChanged),
             // Of a caller who went away nobody reads the answer.
@@ -323,8 +334,12 @@ mod tests {
 
     #[test]
     fn texts_of_the_database_stay_inside() {
-        for code in ["23505", "22P02", "42P01", "XX000", "42501", "57014", "40001", "53300"] {
-            let text = database(&error(code), false).to_problem_json("r").to_string();
+        for code in [
+            "23505", "22P02", "42P01", "XX000", "42501", "57014", "40001", "53300",
+        ] {
+            let text = database(&error(code), false)
+                .to_problem_json("r")
+                .to_string();
             assert!(!text.contains("secret"), "{code}: {text}");
             assert!(text.contains(code), "{text}");
         }
@@ -333,12 +348,17 @@ mod tests {
     #[test]
     fn texts_of_authors_reach_the_client() {
         for code in ["P0001", "AB123", "PT409"] {
-            let text = database(&error(code), false).to_problem_json("r").to_string();
+            let text = database(&error(code), false)
+                .to_problem_json("r")
+                .to_string();
             for word in ["secret text", "secret detail", "secret hint"] {
                 assert!(text.contains(word), "{code}: {text}");
             }
         }
-        assert_eq!(database(&error("PT409"), false).status, StatusCode::CONFLICT);
+        assert_eq!(
+            database(&error("PT409"), false).status,
+            StatusCode::CONFLICT
+        );
     }
 
     #[test]

@@ -41,7 +41,12 @@ pub struct VisibleHeaders(Arc<[HeaderName]>);
 impl VisibleHeaders {
     /// Keeps the names that are valid and carry no credential.
     pub fn new(names: &[String]) -> Self {
-        let secret = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
+        let secret = [
+            "authorization",
+            "cookie",
+            "proxy-authorization",
+            "x-api-key",
+        ];
         Self(
             names
                 .iter()
@@ -71,25 +76,27 @@ impl RequestContext {
                 Cow::Borrowed("request.method"),
                 Bytes::copy_from_slice(self.method.as_str().as_bytes()),
             ),
-            (Cow::Borrowed("request.path"), Bytes::copy_from_slice(self.path.as_bytes())),
+            (
+                Cow::Borrowed("request.path"),
+                Bytes::copy_from_slice(self.path.as_bytes()),
+            ),
             (Cow::Borrowed("request.headers"), self.headers.clone()),
         ]
     }
 }
 
 /// Middleware: gives every request its context, and every answer the request's id.
-pub async fn contextualize(
-    visible: VisibleHeaders,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub async fn contextualize(visible: VisibleHeaders, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let context = RequestContext {
         id: Arc::clone(&id),
         method: request.method().clone(),
         path: request.uri().path().into(),
         headers: visible.json(request.headers()),
-        peer: request.extensions().get::<PeerAddress>().map(|peer| peer.0.ip()),
+        peer: request
+            .extensions()
+            .get::<PeerAddress>()
+            .map(|peer| peer.0.ip()),
     };
     request.extensions_mut().insert(context);
     let mut response = next.run(request).await;
@@ -106,7 +113,9 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
         .filter(|id| {
             !id.is_empty()
                 && id.len() <= MAX_REQUEST_ID_BYTES
-                && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
         })
         .map_or_else(|| Uuid::now_v7().simple().to_string().into(), Into::into)
 }
@@ -119,7 +128,10 @@ mod tests {
     fn a_request_id_that_could_forge_log_lines_is_not_taken_over() {
         let id = |text: &str| {
             let mut headers = HeaderMap::new();
-            headers.insert(REQUEST_ID, HeaderValue::from_bytes(text.as_bytes()).expect("header"));
+            headers.insert(
+                REQUEST_ID,
+                HeaderValue::from_bytes(text.as_bytes()).expect("header"),
+            );
             request_id(&headers).to_string()
         };
         assert_eq!(id("abc-1.2:3_4"), "abc-1.2:3_4");
@@ -131,7 +143,10 @@ mod tests {
     #[test]
     fn credentials_are_never_visible() {
         let visible = VisibleHeaders::new(&[
-            "authorization".into(), "Cookie".into(), "user-agent".into(), "bad name".into(),
+            "authorization".into(),
+            "Cookie".into(),
+            "user-agent".into(),
+            "bad name".into(),
         ]);
         let mut headers = HeaderMap::new();
         for name in ["authorization", "cookie", "user-agent"] {

@@ -39,11 +39,17 @@ impl Served {
 
     fn all(&self) -> Vec<(RoleName, Arc<RoleFacts>)> {
         let served = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        served.iter().map(|(name, facts)| (name.clone(), Arc::clone(facts))).collect()
+        served
+            .iter()
+            .map(|(name, facts)| (name.clone(), Arc::clone(facts)))
+            .collect()
     }
 
     fn forget(&self, name: &RoleName) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
     }
 }
 

@@ -36,17 +36,28 @@ struct Inner {
 
 impl App {
     /// The gateway for these databases. Streams end at `stop`.
-    pub fn new(databases: Vec<Arc<Database>>, config: GatewayConfig, stop: CancellationToken) -> Self {
+    pub fn new(
+        databases: Vec<Arc<Database>>,
+        config: GatewayConfig,
+        stop: CancellationToken,
+    ) -> Self {
         let databases = databases
             .into_iter()
             .map(|database| (database.name().to_owned(), database))
             .collect();
-        Self(Arc::new(Inner { databases, config, stop }))
+        Self(Arc::new(Inner {
+            databases,
+            config,
+            stop,
+        }))
     }
 
     /// A configured database; nothing else is ever connected to.
     pub(crate) fn database(&self, name: &str) -> Result<&Arc<Database>, Problem> {
-        self.0.databases.get(name).ok_or_else(|| Problem::new(ErrorCode::DatabaseUnknown))
+        self.0
+            .databases
+            .get(name)
+            .ok_or_else(|| Problem::new(ErrorCode::DatabaseUnknown))
     }
 
     pub(crate) fn databases(&self) -> impl Iterator<Item = &Arc<Database>> {
@@ -82,8 +93,14 @@ pub fn gateway(app: App) -> Router {
     Router::new()
         .route("/api/{database}", post(routes::rpc::handle))
         .route("/api/{database}/login", post(routes::login::handle))
-        .route("/api/{database}/openapi.json", get(routes::openapi::openapi))
-        .route("/api/{database}/openrpc.json", get(routes::openapi::openrpc))
+        .route(
+            "/api/{database}/openapi.json",
+            get(routes::openapi::openapi),
+        )
+        .route(
+            "/api/{database}/openrpc.json",
+            get(routes::openapi::openrpc),
+        )
         .route("/api/{database}/events", get(routes::events::handle))
         .route(
             "/api/{database}/{method}",
@@ -98,12 +115,14 @@ pub fn gateway(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(CompressionLayer::new().compress_when(
-            DefaultPredicate::new()
-                // Compressed streams would wait for more before they send anything.
-                .and(NotForContentType::const_new("application/x-ndjson"))
-                .and(NotForContentType::SSE),
-        ))
+        .layer(
+            CompressionLayer::new().compress_when(
+                DefaultPredicate::new()
+                    // Compressed streams would wait for more before they send anything.
+                    .and(NotForContentType::const_new("application/x-ndjson"))
+                    .and(NotForContentType::SSE),
+            ),
+        )
         .layer(cors)
         .layer(from_fn(security_headers))
         .layer(from_fn(access::record))
@@ -145,7 +164,10 @@ fn cors(config: &GatewayConfig) -> CorsLayer {
 async fn security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));

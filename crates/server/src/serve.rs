@@ -34,7 +34,11 @@ pub struct ListenLimits {
 
 impl Default for ListenLimits {
     fn default() -> Self {
-        Self { max_connections: 4096, header_timeout: Duration::from_secs(10), max_streams: 128 }
+        Self {
+            max_connections: 4096,
+            header_timeout: Duration::from_secs(10),
+            max_streams: 128,
+        }
     }
 }
 
@@ -65,7 +69,9 @@ impl Listener {
         let slots = Arc::new(Semaphore::new(limits.max_connections));
         let builder = builder(&limits);
         loop {
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                break;
+            };
             let (stream, peer) = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,

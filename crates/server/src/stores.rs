@@ -100,7 +100,12 @@ impl SigningKeyStore for StoredKeys {
             client
                 .execute(
                     &sql,
-                    &[&key.kid, &key.algorithm, &key.public_jwk, &key.sealed_private],
+                    &[
+                        &key.kid,
+                        &key.algorithm,
+                        &key.public_jwk,
+                        &key.sealed_private,
+                    ],
                 )
                 .await?;
             Ok(())

@@ -68,5 +68,9 @@ pub(crate) async fn run(command: Audit) -> anyhow::Result<ExitCode> {
             say(serde_json::to_string_pretty(&sarif)?);
         }
     }
-    Ok(if report.failing() { ExitCode::from(2) } else { ExitCode::SUCCESS })
+    Ok(if report.failing() {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
 }

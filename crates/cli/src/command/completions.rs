@@ -14,6 +14,11 @@ pub(crate) struct Completions {
 
 pub(crate) fn run(command: &Completions) -> ExitCode {
     let mut definition = super::Arguments::command();
-    clap_complete::generate(command.shell, &mut definition, "rolegate", &mut std::io::stdout());
+    clap_complete::generate(
+        command.shell,
+        &mut definition,
+        "rolegate",
+        &mut std::io::stdout(),
+    );
     ExitCode::SUCCESS
 }

@@ -22,7 +22,9 @@ pub(crate) fn run(command: &ConfigCommand, named: Option<&Path>) -> anyhow::Resu
     match command {
         ConfigCommand::Check => check(&config::load(named)?),
         ConfigCommand::Schema => {
-            say(serde_json::to_string_pretty(&schemars::schema_for!(Config))?);
+            say(serde_json::to_string_pretty(&schemars::schema_for!(
+                Config
+            ))?);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -55,7 +57,11 @@ fn walk(value: &Value, path: &str, visit: &mut impl FnMut(&str, String)) {
     match value {
         Value::Dict(_, entries) => {
             for (key, value) in entries {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 walk(value, &path, visit);
             }
         }

@@ -44,8 +44,7 @@ impl Target {
     fn config(&self) -> anyhow::Result<tokio_postgres::Config> {
         let mut config: tokio_postgres::Config = self.url.parse().context("--database")?;
         if let Some(path) = &self.password_file {
-            let text =
-                std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
             config.password(text.trim_end_matches(['\r', '\n']));
         }
         config.application_name("rolegate");
@@ -63,8 +62,10 @@ impl Target {
             let mut config = config;
             config.ssl_mode(tokio_postgres::config::SslMode::Require);
             let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
-            let (client, connection) =
-                config.connect(tls).await.with_context(|| format!("connecting as {user}"))?;
+            let (client, connection) = config
+                .connect(tls)
+                .await
+                .with_context(|| format!("connecting as {user}"))?;
             tokio::spawn(connection);
             Ok(client)
         } else {

@@ -28,11 +28,16 @@ pub(crate) struct Demo {
 }
 
 pub(crate) async fn run(command: Demo) -> anyhow::Result<ExitCode> {
-    crate::logging::start(&Log { format: LogFormat::Text, level: command.log_level })?;
+    crate::logging::start(&Log {
+        format: LogFormat::Text,
+        level: command.log_level,
+    })?;
     let temporary = tempfile::tempdir()?;
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let development = Development {
-        data_dir: command.data_dir.unwrap_or_else(|| temporary.path().join("demo")),
+        data_dir: command
+            .data_dir
+            .unwrap_or_else(|| temporary.path().join("demo")),
         source: command.postgres,
         example: Some("expenses".to_owned()),
         gateway: any_port,

@@ -49,8 +49,14 @@ pub(crate) fn parse_source(text: &str) -> Result<Source, String> {
 }
 
 pub(crate) async fn run(command: Dev) -> anyhow::Result<ExitCode> {
-    crate::logging::start(&Log { format: LogFormat::Text, level: command.log_level })?;
-    #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+    crate::logging::start(&Log {
+        format: LogFormat::Text,
+        level: command.log_level,
+    })?;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command line reads the environment"
+    )]
     if std::env::var_os("DATABASE_URL").is_some() {
         tracing::warn!("DATABASE_URL is set and ignored: development uses a cluster of its own");
     }
@@ -63,11 +69,18 @@ pub(crate) async fn run(command: Dev) -> anyhow::Result<ExitCode> {
     };
     let installation = development.start().await?;
     let record = &installation.record;
-    say(format_args!("gateway  {}/api/{}", record.gateway_url, record.database));
+    say(format_args!(
+        "gateway  {}/api/{}",
+        record.gateway_url, record.database
+    ));
     say(format_args!("metrics  {}/metrics", record.metrics_url));
     say(format_args!("psql     {}", record.database_url));
     say("ready");
     signalled().await?;
     let clean = installation.stop().await?;
-    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

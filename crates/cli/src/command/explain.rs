@@ -83,12 +83,20 @@ pub(crate) async fn run(command: Explain) -> anyhow::Result<ExitCode> {
         (None, None, None) => anyhow::bail!("one of --function, --table and --sql is needed"),
     };
     let client = command.target.connect().await?;
-    let question = Question { role: command.role, target, claims: command.claims };
+    let question = Question {
+        role: command.role,
+        target,
+        claims: command.claims,
+    };
     let explanation = explain::explain(&client, &question).await?;
     if command.json {
         say(serde_json::to_string_pretty(&explanation.to_json())?);
     } else {
         say(explanation.render_text());
     }
-    Ok(if explanation.verdict == Verdict::Denied { ExitCode::from(2) } else { ExitCode::SUCCESS })
+    Ok(if explanation.verdict == Verdict::Denied {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
 }

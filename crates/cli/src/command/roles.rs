@@ -83,7 +83,13 @@ pub(crate) async fn run(command: Roles) -> anyhow::Result<ExitCode> {
             }
         }
         Roles::Verify { target, all } => return verify(&target, all).await,
-        Roles::Admit { role, target, mode, os_user, map } => {
+        Roles::Admit {
+            role,
+            target,
+            mode,
+            os_user,
+            map,
+        } => {
             let names = target.names()?;
             let mut client = target.connect().await?;
             let mode = match (mode, &os_user) {
@@ -104,7 +110,9 @@ pub(crate) async fn run(command: Roles) -> anyhow::Result<ExitCode> {
         Roles::Revoke { role, target } => {
             let names = target.names()?;
             revoke_admission(&mut target.connect().await?, &names, &role).await?;
-            say(format_args!("revoked {role}; remove its line from pg_ident.conf, if it has one"));
+            say(format_args!(
+                "revoked {role}; remove its line from pg_ident.conf, if it has one"
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -112,8 +120,10 @@ pub(crate) async fn run(command: Roles) -> anyhow::Result<ExitCode> {
 
 async fn verify(target: &Target, all: bool) -> anyhow::Result<ExitCode> {
     let names = target.names()?;
-    let report =
-        verify::verify(&names, async |login: String| target.connect_as(&login).await).await?;
+    let report = verify::verify(&names, async |login: String| {
+        target.connect_as(&login).await
+    })
+    .await?;
     for check in &report.checks {
         if all || !check.passed() {
             let login = check.login.as_deref().unwrap_or("catalog");
@@ -125,6 +135,13 @@ async fn verify(target: &Target, all: bool) -> anyhow::Result<ExitCode> {
         }
     }
     let failures = report.failures().count();
-    say(format_args!("{} checks, {failures} failed", report.checks.len()));
-    Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    say(format_args!(
+        "{} checks, {failures} failed",
+        report.checks.len()
+    ));
+    Ok(if failures == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(2)
+    })
 }

@@ -77,7 +77,11 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
     let running = surfaces.start().await?;
     tracing::info!(gateway = %running.gateway, metrics = %running.metrics, "ready");
     signalled().await?;
-    Ok(if running.stop().await { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if running.stop().await {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn password_target(address: &str, tls: Option<bool>) -> anyhow::Result<(String, u16, bool)> {
@@ -87,5 +91,9 @@ fn password_target(address: &str, tls: Option<bool>) -> anyhow::Result<(String, 
     if !local && tls == Some(false) {
         anyhow::bail!("passwords are checked over TLS unless the server is on loopback");
     }
-    Ok((host.to_owned(), port.parse().context("port")?, tls.unwrap_or(!local)))
+    Ok((
+        host.to_owned(),
+        port.parse().context("port")?,
+        tls.unwrap_or(!local),
+    ))
 }

@@ -23,7 +23,12 @@ pub(crate) enum Token {
         #[arg(long, default_value = "")]
         description: String,
         /// Days it is valid.
-        #[arg(long, value_name = "DAYS", default_value_t = 90, conflicts_with = "never_expires")]
+        #[arg(
+            long,
+            value_name = "DAYS",
+            default_value_t = 90,
+            conflicts_with = "never_expires"
+        )]
         days: i32,
         /// It never expires.
         #[arg(long)]
@@ -53,7 +58,14 @@ pub(crate) enum Token {
 
 pub(crate) async fn run(command: Token) -> anyhow::Result<ExitCode> {
     match command {
-        Token::Mint { role, target, description, days, never_expires, scopes } => {
+        Token::Mint {
+            role,
+            target,
+            description,
+            days,
+            never_expires,
+            scopes,
+        } => {
             let scopes: Option<serde_json::Value> = scopes
                 .map(|path| {
                     let text = std::fs::read_to_string(&path)
@@ -64,10 +76,13 @@ pub(crate) async fn run(command: Token) -> anyhow::Result<ExitCode> {
                 .transpose()
                 .context("--scopes")?;
             let client = target.connect().await?;
-            let sql = target.names()?.render(
-                "select t.token_id, t.token, t.expires_at::text from rolegate.mint_api_token( \
+            let sql = target
+                .names()?
+                .render(
+                    "select t.token_id, t.token, t.expires_at::text from rolegate.mint_api_token( \
                  $1, $2, pg_catalog.make_interval(days => $3), $4, $5) t",
-            ).into_owned();
+                )
+                .into_owned();
             let row = client
                 .query_one(&sql, &[&role, &description, &days, &never_expires, &scopes])
                 .await?;
@@ -78,7 +93,10 @@ pub(crate) async fn run(command: Token) -> anyhow::Result<ExitCode> {
         Token::List { target } => list(&target).await?,
         Token::Revoke { token_id, target } => {
             let client = target.connect().await?;
-            let sql = target.names()?.render("select rolegate.revoke_api_token($1)").into_owned();
+            let sql = target
+                .names()?
+                .render("select rolegate.revoke_api_token($1)")
+                .into_owned();
             let revoked: bool = client.query_one(&sql, &[&token_id]).await?.get(0);
             if !revoked {
                 anyhow::bail!("there is no such token that is not revoked already");
@@ -92,14 +110,17 @@ pub(crate) async fn run(command: Token) -> anyhow::Result<ExitCode> {
 
 async fn list(target: &Target) -> anyhow::Result<()> {
     let client = target.connect().await?;
-    let sql = target.names()?.render(
-        "select t.token_id::text, t.role_name, \
+    let sql = target
+        .names()?
+        .render(
+            "select t.token_id::text, t.role_name, \
          coalesce(t.expires_at::text, 'never'), coalesce(t.last_used_at::text, 'never'), \
          case when t.revoked_at is not null then 'revoked' \
               when t.expires_at <= pg_catalog.now() then 'expired' \
               when t.role_replaced then 'role replaced' else 'valid' end, \
          t.description from rolegate.list_api_tokens() t",
-    ).into_owned();
+        )
+        .into_owned();
     say("id\trole\texpires\tlast used\tstate\tdescription");
     for row in client.query(&sql, &[]).await? {
         let columns: Vec<&str> = (0..6).map(|i| row.get(i)).collect();
@@ -120,23 +141,26 @@ async fn import(target: &Target) -> anyhow::Result<()> {
         )
         .await
         .context("reading pgarachne.api_tokens")?;
-    let sql = target.names()?.render(
-        "select rolegate.import_api_token(pg_catalog.decode($1, 'hex'), $2, $3, $4)",
-    ).into_owned();
+    let sql = target
+        .names()?
+        .render("select rolegate.import_api_token(pg_catalog.decode($1, 'hex'), $2, $3, $4)")
+        .into_owned();
     let (mut imported, mut refused) = (0, 0);
     for row in rows {
         let hash: &str = row.get(0);
         let role: &str = row.get(1);
         let description: &str = row.get(2);
         let valid_to: Option<jiff::Timestamp> = row.get(3);
-        match client.execute(&sql, &[&hash, &role, &description, &valid_to]).await {
+        match client
+            .execute(&sql, &[&hash, &role, &description, &valid_to])
+            .await
+        {
             Ok(_) => imported += 1,
             Err(error) => {
                 refused += 1;
-                let reason = error.as_db_error().map_or_else(
-                    || error.to_string(),
-                    |error| error.message().to_owned(),
-                );
+                let reason = error
+                    .as_db_error()
+                    .map_or_else(|| error.to_string(), |error| error.message().to_owned());
                 say(format_args!("not imported: token of {role}: {reason}"));
             }
         }

@@ -34,9 +34,7 @@ pub(crate) fn plan(config: &Config) -> anyhow::Result<Plan> {
     let databases = config
         .databases
         .iter()
-        .map(|(name, section)| {
-            database(name, section).with_context(|| format!("databases.{name}"))
-        })
+        .map(|(name, section)| database(name, section).with_context(|| format!("databases.{name}")))
         .collect::<anyhow::Result<_>>()?;
     let seal_key = config
         .signing
@@ -45,7 +43,11 @@ pub(crate) fn plan(config: &Config) -> anyhow::Result<Plan> {
         .map(read_seal_key)
         .transpose()
         .context("signing.seal_key_file")?;
-    Ok(Plan { databases, gateway: gateway(config), seal_key })
+    Ok(Plan {
+        databases,
+        gateway: gateway(config),
+        seal_key,
+    })
 }
 
 fn gateway(config: &Config) -> GatewayConfig {
@@ -74,12 +76,18 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
         .map(|(role, path)| {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("password file of {role}: {}", path.display()))?;
-            Ok((role.clone(), SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned())))
+            Ok((
+                role.clone(),
+                SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()),
+            ))
         })
         .collect::<anyhow::Result<BTreeMap<_, _>>>()?;
     let login = |part: &str| {
         let user = format!("{}_{part}", section.role_prefix);
-        Login { password: passwords.get(&user).cloned(), user }
+        Login {
+            password: passwords.get(&user).cloned(),
+            user,
+        }
     };
     let pool = &section.pool;
     let budget = &section.budget;
@@ -92,7 +100,11 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
         authenticator: login("authenticator"),
         anonymous: section.anonymous.then(|| login("anonymous")),
         mode: mode(section.mode),
-        modes: section.modes.iter().map(|(role, own)| (role.clone(), mode(*own))).collect(),
+        modes: section
+            .modes
+            .iter()
+            .map(|(role, own)| (role.clone(), mode(*own)))
+            .collect(),
         allowed_predefined_roles: section.allowed_predefined_roles.clone(),
         pools: PoolsConfig {
             endpoint: endpoint.clone(),
@@ -136,26 +148,48 @@ pub(crate) fn endpoint(url: &str, tls: Option<bool>) -> anyhow::Result<Endpoint>
         );
     }
     let port = config.get_ports().first().copied().unwrap_or(5432);
-    let database = config.get_dbname().context("the URL names no database")?.to_owned();
+    let database = config
+        .get_dbname()
+        .context("the URL names no database")?
+        .to_owned();
     let (address, local) = match config.get_hosts() {
-        [tokio_postgres::config::Host::Unix(directory)] => {
-            (Address::Unix { directory: directory.clone(), port }, true)
-        }
-        [tokio_postgres::config::Host::Tcp(host)] => {
-            (Address::Tcp { host: host.clone(), port }, is_loopback(host))
-        }
+        [tokio_postgres::config::Host::Unix(directory)] => (
+            Address::Unix {
+                directory: directory.clone(),
+                port,
+            },
+            true,
+        ),
+        [tokio_postgres::config::Host::Tcp(host)] => (
+            Address::Tcp {
+                host: host.clone(),
+                port,
+            },
+            is_loopback(host),
+        ),
         [] => anyhow::bail!("the URL names no host"),
         _ => anyhow::bail!("the URL names several hosts"),
     };
     if tls == Some(false) && !local {
         anyhow::bail!("without TLS the database must be on loopback or a Unix socket");
     }
-    let tls = if tls.unwrap_or(!local) { TlsMode::VerifyFull } else { TlsMode::Disable };
-    Ok(Endpoint { address, tls, database })
+    let tls = if tls.unwrap_or(!local) {
+        TlsMode::VerifyFull
+    } else {
+        TlsMode::Disable
+    };
+    Ok(Endpoint {
+        address,
+        tls,
+        database,
+    })
 }
 
 pub(crate) fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Reads 64 hex digits.
@@ -180,12 +214,24 @@ mod tests {
     #[test]
     fn urls_become_endpoints() {
         let tcp = endpoint("postgresql://db.example:6432/app", None).expect("valid");
-        assert_eq!(tcp.address, Address::Tcp { host: "db.example".into(), port: 6432 });
+        assert_eq!(
+            tcp.address,
+            Address::Tcp {
+                host: "db.example".into(),
+                port: 6432
+            }
+        );
         assert_eq!(tcp.tls, TlsMode::VerifyFull);
         let local = endpoint("postgresql://127.0.0.1/app", None).expect("valid");
         assert_eq!(local.tls, TlsMode::Disable);
         let socket = endpoint("postgresql://%2Frun%2Fpg:5555/app", None).expect("valid");
-        assert_eq!(socket.address, Address::Unix { directory: "/run/pg".into(), port: 5555 });
+        assert_eq!(
+            socket.address,
+            Address::Unix {
+                directory: "/run/pg".into(),
+                port: 5555
+            }
+        );
     }
 
     #[test]

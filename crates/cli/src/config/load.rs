@@ -33,9 +33,13 @@ pub(crate) fn load(named: Option<&Path>) -> anyhow::Result<Loaded> {
     }
     figment = figment.merge(Env::prefixed("ROLEGATE_").split("__").ignore(&[
         // Variables of the command line and of tests that share the prefix.
-        "config", "test_clusters", "data_dir",
+        "config",
+        "test_clusters",
+        "data_dir",
     ]));
-    let config = figment.extract().map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
+    let config = figment
+        .extract()
+        .map_err(|error| anyhow::anyhow!("configuration: {error}"))?;
     Ok(Loaded { config, figment })
 }
 
@@ -59,14 +63,15 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused_with_their_path() {
-        let error = parse("[gateway]\nbindd = \"127.0.0.1:1\"").expect_err("refused").to_string();
+        let error = parse("[gateway]\nbindd = \"127.0.0.1:1\"")
+            .expect_err("refused")
+            .to_string();
         assert!(error.contains("bindd"), "{error}");
     }
 
     #[test]
     fn a_database_needs_no_more_than_a_url() {
-        let config =
-            parse("[databases.app]\nurl = \"postgresql://localhost/app\"").expect("valid");
+        let config = parse("[databases.app]\nurl = \"postgresql://localhost/app\"").expect("valid");
         assert_eq!(config.databases["app"].schemas, ["api"]);
     }
 }

@@ -50,7 +50,10 @@ pub(crate) enum LogFormat {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Json, level: "info".to_owned() }
+        Self {
+            format: LogFormat::Json,
+            level: "info".to_owned(),
+        }
     }
 }
 
@@ -117,7 +120,9 @@ pub(crate) struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 9090)),
+        }
     }
 }
 
@@ -274,6 +279,10 @@ pub(crate) struct PasswordLogin {
 
 impl Default for PasswordLogin {
     fn default() -> Self {
-        Self { address: None, tls: None, token_seconds: 8 * 3600 }
+        Self {
+            address: None,
+            tls: None,
+            token_seconds: 8 * 3600,
+        }
     }
 }

@@ -49,8 +49,12 @@ pub(super) async fn make(
 
 /// Makes a login role unless it is there.
 async fn create(client: &tokio_postgres::Client, role: &str) -> anyhow::Result<()> {
-    let exists =
-        client.query_opt("select from pg_catalog.pg_roles where rolname = $1", &[&role]).await?;
+    let exists = client
+        .query_opt(
+            "select from pg_catalog.pg_roles where rolname = $1",
+            &[&role],
+        )
+        .await?;
     if exists.is_none() {
         let sql = ["create role ", &quote::ident(role), " login"].concat();
         client.batch_execute(&sql).await?;
@@ -67,15 +71,31 @@ pub(super) async fn welcome(
 ) -> anyhow::Result<Person> {
     let password = secret()[..24].to_owned();
     let sql = [
-        "alter role ", &quote::ident(role), " password ", &quote::literal(&password),
-        "; grant connect on database ", &quote::ident(super::DATABASE), " to ",
-        &quote::ident(role), "; grant usage on schema ", &quote::ident(super::SCHEMA), " to ",
+        "alter role ",
+        &quote::ident(role),
+        " password ",
+        &quote::literal(&password),
+        "; grant connect on database ",
+        &quote::ident(super::DATABASE),
+        " to ",
+        &quote::ident(role),
+        "; grant usage on schema ",
+        &quote::ident(super::SCHEMA),
+        " to ",
         &quote::ident(role),
     ]
     .concat();
     client.batch_execute(&sql).await?;
-    let mode = AdmitMode::Login { os_user: cluster.os_user(), map: "rolegate" };
-    admit(client, names, role, mode).await.with_context(|| format!("admitting {role}"))?;
+    let mode = AdmitMode::Login {
+        os_user: cluster.os_user(),
+        map: "rolegate",
+    };
+    admit(client, names, role, mode)
+        .await
+        .with_context(|| format!("admitting {role}"))?;
     cluster.admit(&[role]).await?;
-    Ok(Person { role: role.to_owned(), password })
+    Ok(Person {
+        role: role.to_owned(),
+        password,
+    })
 }

@@ -38,7 +38,9 @@ pub(crate) struct User {
 
 impl std::fmt::Debug for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("User").field("role", &self.role).finish_non_exhaustive()
+        f.debug_struct("User")
+            .field("role", &self.role)
+            .finish_non_exhaustive()
     }
 }
 

@@ -30,9 +30,15 @@ pub(super) async fn load(
 ) -> anyhow::Result<Vec<Person>> {
     let Some(example) = EXAMPLES.iter().find(|example| example.name == name) else {
         let known: Vec<&str> = EXAMPLES.iter().map(|example| example.name).collect();
-        anyhow::bail!("there is no example {name:?}; there is: {}", known.join(", "));
+        anyhow::bail!(
+            "there is no example {name:?}; there is: {}",
+            known.join(", ")
+        );
     };
-    let mut client = cluster.endpoint().connect("postgres", super::DATABASE).await?;
+    let mut client = cluster
+        .endpoint()
+        .connect("postgres", super::DATABASE)
+        .await?;
     let loaded = client
         .query_opt(
             "select from pg_catalog.pg_namespace n \

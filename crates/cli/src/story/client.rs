@@ -25,15 +25,26 @@ pub(super) struct Answer {
 
 impl Http {
     pub(super) fn new(record: &Record) -> anyhow::Result<Self> {
-        let client =
-            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build()?;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()?;
         let base = format!("{}/api/{}", record.gateway_url, record.database);
-        Ok(Self { client, base, record: record.clone() })
+        Ok(Self {
+            client,
+            base,
+            record: record.clone(),
+        })
     }
 
     /// A person's password.
     pub(super) fn password(&self, person: &str) -> anyhow::Result<&str> {
-        Ok(&self.record.users.get(person).context("a person of the example")?.password)
+        Ok(&self
+            .record
+            .users
+            .get(person)
+            .context("a person of the example")?
+            .password)
     }
 
     /// A request to `path` as `person`, or as nobody.
@@ -59,7 +70,11 @@ impl Http {
     ) -> anyhow::Result<RequestBuilder> {
         Ok(match person {
             Some(person) => {
-                let user = self.record.users.get(person).context("a person of the example")?;
+                let user = self
+                    .record
+                    .users
+                    .get(person)
+                    .context("a person of the example")?;
                 request.bearer_auth(&user.token)
             }
             None => request,
@@ -81,7 +96,10 @@ impl Http {
 pub(super) async fn send(request: RequestBuilder) -> anyhow::Result<Answer> {
     let response = request.send().await?;
     let status = response.status();
-    Ok(Answer { status, text: response.text().await? })
+    Ok(Answer {
+        status,
+        text: response.text().await?,
+    })
 }
 
 impl Answer {

@@ -35,7 +35,10 @@ pub(super) async fn wrong_password(http: &Http) -> Proof {
 
 pub(super) async fn submit(http: &Http) -> Proof {
     let params = json!({"amount": 742.5, "purpose": "conference"});
-    let answer = http.call(ALICE, "submit_claim", &params).await?.expect(200)?;
+    let answer = http
+        .call(ALICE, "submit_claim", &params)
+        .await?
+        .expect(200)?;
     Ok(format!("claim {}", id_of(&answer)?))
 }
 
@@ -46,7 +49,11 @@ pub(super) async fn numbers(http: &Http) -> Proof {
         .body(r#"{"amount": 1.10, "purpose": "coffee"}"#);
     let answer = send(request).await?;
     answer.expect(200)?;
-    ensure!(answer.text.contains("1.10"), "1.10 is not in {}", answer.text);
+    ensure!(
+        answer.text.contains("1.10"),
+        "1.10 is not in {}",
+        answer.text
+    );
     Ok("1.10 is 1.10".to_owned())
 }
 
@@ -54,22 +61,31 @@ pub(super) async fn idempotent(http: &Http) -> Proof {
     let params = json!({"amount": 20, "purpose": "taxi"});
     let mut ids = Vec::new();
     for _ in 0..2 {
-        let request =
-            http.post(ALICE, "/submit_claim", &params)?.header("idempotency-key", "taxi-1");
+        let request = http
+            .post(ALICE, "/submit_claim", &params)?
+            .header("idempotency-key", "taxi-1");
         ids.push(id_of(&send(request).await?.expect(200)?)?);
     }
     ensure!(ids[0] == ids[1], "two claims: {ids:?}");
     let other = json!({"amount": 21, "purpose": "taxi"});
-    let request = http.post(ALICE, "/submit_claim", &other)?.header("idempotency-key", "taxi-1");
+    let request = http
+        .post(ALICE, "/submit_claim", &other)?
+        .header("idempotency-key", "taxi-1");
     send(request).await?.expect(409)?;
     Ok(format!("claim {} both times; another body: 409", ids[0]))
 }
 
 pub(super) async fn own_rows(http: &Http) -> Proof {
-    let rows = http.call(ALICE, "my_claims", &json!({})).await?.expect(200)?;
+    let rows = http
+        .call(ALICE, "my_claims", &json!({}))
+        .await?
+        .expect(200)?;
     let rows = rows.as_array().context("an array")?;
     ensure!(!rows.is_empty(), "no claims");
-    ensure!(rows.iter().all(|row| row["claimant"] == "alice"), "{rows:?}");
+    ensure!(
+        rows.iter().all(|row| row["claimant"] == "alice"),
+        "{rows:?}"
+    );
     Ok(format!("{} rows, all hers", rows.len()))
 }
 
@@ -97,9 +113,14 @@ pub(super) async fn atomic(http: &Http) -> Proof {
                "params": {"amount": amount, "purpose": "hotel"}})
     };
     let body = json!([submit(100, 1), submit(-1, 2)]);
-    let request = http.post(ALICE, "", &body)?.header("rolegate-atomic", "true");
+    let request = http
+        .post(ALICE, "", &body)?
+        .header("rolegate-atomic", "true");
     let answer = send(request).await?.expect(200)?;
-    ensure!(answer[0]["error"]["data"]["code"] == "batch_aborted", "{answer}");
+    ensure!(
+        answer[0]["error"]["data"]["code"] == "batch_aborted",
+        "{answer}"
+    );
     ensure!(count(http).await? == before, "a part of the batch was done");
     Ok("one bad call, nothing done".to_owned())
 }
@@ -107,7 +128,9 @@ pub(super) async fn atomic(http: &Http) -> Proof {
 pub(super) async fn dry_run(http: &Http) -> Proof {
     let before = count(http).await?;
     let params = json!({"amount": 5, "purpose": "tea"});
-    let request = http.post(ALICE, "/submit_claim", &params)?.header("prefer", "tx=rollback");
+    let request = http
+        .post(ALICE, "/submit_claim", &params)?
+        .header("prefer", "tx=rollback");
     let answer = send(request).await?.expect(200)?;
     id_of(&answer)?;
     ensure!(count(http).await? == before, "the dry run left something");
@@ -115,16 +138,30 @@ pub(super) async fn dry_run(http: &Http) -> Proof {
 }
 
 pub(super) async fn anonymous(http: &Http) -> Proof {
-    send(http.get(None, "/company_totals")?).await?.expect(200)?;
-    http.call(None, "my_claims", &json!({})).await?.expect(404)?;
+    send(http.get(None, "/company_totals")?)
+        .await?
+        .expect(200)?;
+    http.call(None, "my_claims", &json!({}))
+        .await?
+        .expect(404)?;
     Ok("totals: 200, claims: 404".to_owned())
 }
 
 pub(super) async fn discovery(http: &Http) -> Proof {
     let document = send(http.get(DAVE, "/openapi.json")?).await?.expect(200)?;
-    let paths: Vec<&String> = document["paths"].as_object().context("paths")?.keys().collect();
-    ensure!(!paths.iter().any(|path| path.ends_with("decide_claim")), "{paths:?}");
-    ensure!(paths.iter().any(|path| path.ends_with("company_totals")), "{paths:?}");
+    let paths: Vec<&String> = document["paths"]
+        .as_object()
+        .context("paths")?
+        .keys()
+        .collect();
+    ensure!(
+        !paths.iter().any(|path| path.ends_with("decide_claim")),
+        "{paths:?}"
+    );
+    ensure!(
+        paths.iter().any(|path| path.ends_with("company_totals")),
+        "{paths:?}"
+    );
     Ok(format!("{} paths in his OpenAPI document", paths.len()))
 }
 
@@ -138,7 +175,11 @@ pub(super) async fn revocation(http: &Http, installation: &Installation) -> Proo
         if answer.status.as_u16() == 404 && answer.text.contains("function_not_found") {
             break;
         }
-        ensure!(revoked.elapsed() < Duration::from_secs(1), "still allowed: {}", answer.text);
+        ensure!(
+            revoked.elapsed() < Duration::from_secs(1),
+            "still allowed: {}",
+            answer.text
+        );
     }
     owner.batch_execute("grant manager to bob").await?;
     Ok("bob is no manager any more, and could not approve".to_owned())
@@ -167,7 +208,10 @@ pub(super) async fn audit(installation: &Installation) -> Proof {
     ))?;
     let report = audit::run(&installation.superuser().await?, &options).await?;
     ensure!(!report.failing(), "{}", report.render_text());
-    Ok(format!("no findings, {} accepted with a reason", report.allowed.len()))
+    Ok(format!(
+        "no findings, {} accepted with a reason",
+        report.allowed.len()
+    ))
 }
 
 /// The id of a claim, whatever else the function returns.
@@ -180,13 +224,22 @@ fn id_of(answer: &Value) -> anyhow::Result<i64> {
 
 /// Alice's oldest claim that nobody decided.
 async fn first_open(http: &Http) -> anyhow::Result<i64> {
-    let rows = http.call(ALICE, "my_claims", &json!({"status": "submitted"})).await?.expect(200)?;
-    let row = rows.as_array().and_then(|rows| rows.last()).context("an open claim")?;
+    let rows = http
+        .call(ALICE, "my_claims", &json!({"status": "submitted"}))
+        .await?
+        .expect(200)?;
+    let row = rows
+        .as_array()
+        .and_then(|rows| rows.last())
+        .context("an open claim")?;
     id_of(row)
 }
 
 /// How many claims alice has.
 async fn count(http: &Http) -> anyhow::Result<usize> {
-    let rows = http.call(ALICE, "my_claims", &json!({})).await?.expect(200)?;
+    let rows = http
+        .call(ALICE, "my_claims", &json!({}))
+        .await?
+        .expect(200)?;
     Ok(rows.as_array().context("an array")?.len())
 }

@@ -42,7 +42,9 @@ impl Function {
 
     /// Arguments a caller may give.
     pub fn inputs(&self) -> impl Iterator<Item = &Argument> {
-        self.arguments.iter().filter(|argument| argument.mode != ArgumentMode::Out)
+        self.arguments
+            .iter()
+            .filter(|argument| argument.mode != ArgumentMode::Out)
     }
 }
 

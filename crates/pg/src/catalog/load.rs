@@ -27,9 +27,13 @@ pub(super) async fn snapshot(
         .start()
         .await?;
     // Type names come out qualified, and nothing of the session's path gets a say.
-    transaction.batch_execute("set local search_path to ''").await?;
+    transaction
+        .batch_execute("set local search_path to ''")
+        .await?;
     let safe = safe_functions(&transaction, engine_schema).await?;
-    let rows = transaction.query(include_str!("sql/functions.sql"), &[&schemas]).await?;
+    let rows = transaction
+        .query(include_str!("sql/functions.sql"), &[&schemas])
+        .await?;
     let functions = rows
         .iter()
         .map(|row| function(row, &safe))
@@ -46,7 +50,9 @@ pub(super) async fn snapshot(
         })
         .collect();
     let wanted: Vec<u32> = wanted.into_iter().collect();
-    let rows = transaction.query(include_str!("sql/types.sql"), &[&wanted]).await?;
+    let rows = transaction
+        .query(include_str!("sql/types.sql"), &[&wanted])
+        .await?;
     let types = rows.iter().map(type_of).collect::<Result<Types, _>>()?;
     transaction.commit().await?;
     let default_schema = schemas.first().cloned().unwrap_or_default();
@@ -58,8 +64,10 @@ async fn safe_functions(
     client: &impl GenericClient,
     engine_schema: &str,
 ) -> Result<BTreeSet<u32>, CatalogError> {
-    let sql = include_str!("sql/safe.sql")
-        .replace("rolegate.", &format!("{}.", crate::quote::ident(engine_schema)));
+    let sql = include_str!("sql/safe.sql").replace(
+        "rolegate.",
+        &format!("{}.", crate::quote::ident(engine_schema)),
+    );
     let rows = client.query(&sql, &[]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
@@ -83,10 +91,18 @@ fn function(row: &Row, safe: &BTreeSet<u32>) -> Result<Function, CatalogError> {
     let mut arguments = Vec::new();
     let mut columns = Vec::new();
     for (i, type_oid) in types.into_iter().enumerate() {
-        let name = names.as_ref().and_then(|names| names.get(i)).filter(|name| !name.is_empty());
-        let mode = modes.as_ref().and_then(|modes| modes.get(i)).map_or("i", String::as_str);
+        let name = names
+            .as_ref()
+            .and_then(|names| names.get(i))
+            .filter(|name| !name.is_empty());
+        let mode = modes
+            .as_ref()
+            .and_then(|modes| modes.get(i))
+            .map_or("i", String::as_str);
         if matches!(mode, "o" | "b" | "t") {
-            let column = name.cloned().unwrap_or_else(|| format!("column{}", columns.len() + 1));
+            let column = name
+                .cloned()
+                .unwrap_or_else(|| format!("column{}", columns.len() + 1));
             columns.push((column, type_oid));
         }
         let mode = match mode {
@@ -96,7 +112,12 @@ fn function(row: &Row, safe: &BTreeSet<u32>) -> Result<Function, CatalogError> {
             "o" if kind == FunctionKind::Procedure => ArgumentMode::Out,
             _ => continue,
         };
-        arguments.push(Argument { name: name.cloned(), type_oid, mode, has_default: false });
+        arguments.push(Argument {
+            name: name.cloned(),
+            type_oid,
+            mode,
+            has_default: false,
+        });
     }
     // Defaults belong to the last input arguments.
     for argument in arguments
@@ -113,7 +134,11 @@ fn function(row: &Row, safe: &BTreeSet<u32>) -> Result<Function, CatalogError> {
         name: row.try_get(2)?,
         kind,
         arguments,
-        returns: Returns { set: row.try_get(9)?, type_oid: row.try_get(10)?, columns },
+        returns: Returns {
+            set: row.try_get(9)?,
+            type_oid: row.try_get(10)?,
+            columns,
+        },
         volatility,
         security_definer: row.try_get(5)?,
         language: row.try_get(6)?,
@@ -133,7 +158,10 @@ fn type_of(row: &Row) -> Result<(u32, Type), CatalogError> {
         _ if oid == VOID => TypeShape::Void,
         "b" if is_array => TypeShape::Array(row.try_get(5)?),
         "b" => TypeShape::Scalar,
-        "d" => TypeShape::Domain { base: row.try_get(6)?, not_null: row.try_get(7)? },
+        "d" => TypeShape::Domain {
+            base: row.try_get(6)?,
+            not_null: row.try_get(7)?,
+        },
         "e" => TypeShape::Enum(row.try_get::<_, Option<_>>(9)?.unwrap_or_default()),
         "c" => {
             let names: Vec<String> = row.try_get::<_, Option<_>>(10)?.unwrap_or_default();

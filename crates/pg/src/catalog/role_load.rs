@@ -13,10 +13,18 @@ use crate::quote;
 /// Settings a role must not choose for itself: they decide who it is or what names mean.
 fn is_reserved(name: &str) -> bool {
     let name = name.to_lowercase();
-    matches!(name.as_str(), "role" | "session_authorization" | "search_path" | "client_encoding")
-        || ["request.", "rolegate.", "response.", "transaction_", "default_transaction_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+    matches!(
+        name.as_str(),
+        "role" | "session_authorization" | "search_path" | "client_encoding"
+    ) || [
+        "request.",
+        "rolegate.",
+        "response.",
+        "transaction_",
+        "default_transaction_",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix))
 }
 
 /// Facts about `name`; `None` if there is no such role.
@@ -40,9 +48,13 @@ pub(super) async fn facts(
     let Some(row) = row else { return Ok(None) };
     let oid: u32 = row.try_get(0)?;
     let settings: Vec<String> = row.try_get(5)?;
-    let record_sql = include_str!("sql/role_record.sql")
-        .replace("rolegate.", &format!("{}.", quote::ident(&config.engine_schema)));
-    let record = client.query_opt(&record_sql, &[&name.as_str(), &oid]).await?;
+    let record_sql = include_str!("sql/role_record.sql").replace(
+        "rolegate.",
+        &format!("{}.", quote::ident(&config.engine_schema)),
+    );
+    let record = client
+        .query_opt(&record_sql, &[&name.as_str(), &oid])
+        .await?;
     let unsigned = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok());
     let long = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
     let (first_seen, budget) = match &record {
@@ -86,7 +98,9 @@ pub(super) async fn executable(
     schemas: &[String],
     role_oid: u32,
 ) -> Result<HashSet<u32>, CatalogError> {
-    let rows = client.query(include_str!("sql/executable.sql"), &[&schemas, &role_oid]).await?;
+    let rows = client
+        .query(include_str!("sql/executable.sql"), &[&schemas, &role_oid])
+        .await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
@@ -97,8 +111,14 @@ mod tests {
     #[test]
     fn a_role_does_not_choose_who_it_is() {
         for name in [
-            "role", "ROLE", "session_authorization", "search_path", "request.jwt.claims",
-            "rolegate.signed_claims", "transaction_read_only", "default_transaction_read_only",
+            "role",
+            "ROLE",
+            "session_authorization",
+            "search_path",
+            "request.jwt.claims",
+            "rolegate.signed_claims",
+            "transaction_read_only",
+            "default_transaction_read_only",
         ] {
             assert!(is_reserved(name), "{name}");
         }

@@ -21,9 +21,17 @@ impl Snapshot {
         let functions: Vec<Arc<Function>> = functions.into_iter().map(Arc::new).collect();
         let mut by_name: HashMap<String, Vec<Arc<Function>>> = HashMap::new();
         for function in &functions {
-            by_name.entry(function.method()).or_default().push(Arc::clone(function));
+            by_name
+                .entry(function.method())
+                .or_default()
+                .push(Arc::clone(function));
         }
-        Self { functions, by_name, types, default_schema: default_schema.into() }
+        Self {
+            functions,
+            by_name,
+            types,
+            default_schema: default_schema.into(),
+        }
     }
 
     /// All functions, ordered by schema, name and OID.

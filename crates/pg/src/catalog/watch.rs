@@ -211,8 +211,10 @@ impl Catalog {
         }
         if roles {
             // Noted as soon as they appear, so that only tokens older than their role are refused.
-            let sql = include_str!("sql/record_roles.sql")
-                .replace("rolegate.", &format!("{}.", quote::ident(&self.0.config.engine_schema)));
+            let sql = include_str!("sql/record_roles.sql").replace(
+                "rolegate.",
+                &format!("{}.", quote::ident(&self.0.config.engine_schema)),
+            );
             client.execute(&sql, &[]).await?;
         }
         self.0.generation.fetch_add(1, Ordering::SeqCst);
@@ -238,8 +240,10 @@ async fn fingerprint(
     let row = client
         .query_one(include_str!("sql/fingerprint.sql"), &[&config.schemas])
         .await?;
-    let epoch_sql = include_str!("sql/epoch.sql")
-        .replace("rolegate.", &format!("{}.", quote::ident(&config.engine_schema)));
+    let epoch_sql = include_str!("sql/epoch.sql").replace(
+        "rolegate.",
+        &format!("{}.", quote::ident(&config.engine_schema)),
+    );
     let epoch = client.query_one(&epoch_sql, &[]).await?;
     Ok(Fingerprint {
         roles: row.try_get(0)?,
@@ -250,7 +254,9 @@ async fn fingerprint(
 }
 
 async fn database(client: &tokio_postgres::Client) -> Result<DatabaseFacts, CatalogError> {
-    let row = client.query_one(include_str!("sql/database.sql"), &[]).await?;
+    let row = client
+        .query_one(include_str!("sql/database.sql"), &[])
+        .await?;
     let identifier: &str = row.try_get(1)?;
     Ok(DatabaseFacts {
         oid: row.try_get(0)?,

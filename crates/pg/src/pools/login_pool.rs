@@ -72,7 +72,10 @@ impl LoginPool {
     /// Queues a job.
     pub(super) fn submit(&self, job: Job) -> Result<Ticket, Rejected> {
         let taken = Arc::new(AtomicBool::new(false));
-        let queued = Queued { job, taken: Arc::clone(&taken) };
+        let queued = Queued {
+            job,
+            taken: Arc::clone(&taken),
+        };
         let sent = match self.sender.try_send(queued) {
             Err(TrySendError::Full(queued)) => {
                 self.drop_dead();
@@ -91,7 +94,9 @@ impl LoginPool {
     /// would keep others from waiting.
     fn drop_dead(&self) {
         for _ in 0..self.receiver.len() {
-            let Ok(queued) = self.receiver.try_recv() else { return };
+            let Ok(queued) = self.receiver.try_recv() else {
+                return;
+            };
             if queued.taken.load(Ordering::Acquire) || queued.job.reply.is_closed() {
                 continue;
             }
@@ -149,7 +154,9 @@ impl LoginPool {
     /// Takes a place among the login's connections.
     pub(super) fn reserve(&self, most: usize) -> bool {
         self.size
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < most).then_some(n + 1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
+                (n < most).then_some(n + 1)
+            })
             .is_ok()
     }
 
@@ -160,7 +167,9 @@ impl LoginPool {
     /// Gives the place back if others have one; of several at a time one keeps its own.
     pub(super) fn unreserve_unless_last(&self) -> bool {
         self.size
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n > 1).then(|| n - 1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
+                (n > 1).then(|| n - 1)
+            })
             .is_ok()
     }
 
@@ -183,7 +192,9 @@ impl LoginPool {
             return;
         }
         while let Some(job) = self.try_take() {
-            let _ = job.reply.send(Err(SessionError::Unavailable(Arc::clone(error))));
+            let _ = job
+                .reply
+                .send(Err(SessionError::Unavailable(Arc::clone(error))));
         }
     }
 

@@ -134,21 +134,10 @@ impl SegmentWriter<'_> {
         }
         self.unnamed("set constraints all immediate", &[], &[], Step::Constraints)?;
         if session.read_only_resets && request.access == Access::ReadOnly {
-            self.unnamed(UNWRITTEN, &[], &[], Step::Unwritten)?;
+            self.ours(session, UNWRITTEN, Vec::new(), Step::Unwritten)?;
         }
         let params = std::mem::take(&mut self.segment.check);
-        if session.names_visible {
-            self.unnamed(CHECK, &[TEXT; 5], &params, Step::Check)?;
-        } else {
-            let check = Statement {
-                sql: CHECK.into(),
-                types: vec![TEXT; 5],
-                params,
-                prepared: true,
-            };
-            // Of no role: nothing in it depends on who runs it.
-            self.statement(0, &check, Step::Check)?;
-        }
+        self.ours(session, CHECK, params, Step::Check)?;
         match request.transaction {
             Transaction::Implicit => {}
             Transaction::Explicit(End::Commit) => self.unnamed("commit", &[], &[], Step::End)?,
@@ -177,7 +166,12 @@ impl SegmentWriter<'_> {
         };
         let signed = session
             .signer
-            .sign(session.binding, request.role.oid, &request.token_id, &request.claims)
+            .sign(
+                session.binding,
+                request.role.oid,
+                &request.token_id,
+                &request.claims,
+            )
             .unwrap_or_default();
         let claims = Bytes::copy_from_slice(request.claims.as_bytes());
         let signed = Bytes::from(signed);
@@ -240,6 +234,30 @@ impl SegmentWriter<'_> {
         };
         self.segment.steps.push(step);
         self.batch.execute(&name, &statement.params)
+    }
+
+    /// A statement of ours that runs after the caller's: prepared only where he can't have put
+    /// another one in its place.
+    fn ours(
+        &mut self,
+        session: &Session<'_>,
+        sql: &'static str,
+        params: Vec<Option<Bytes>>,
+        step: Step,
+    ) -> io::Result<()> {
+        let types = vec![TEXT; params.len()];
+        let prepared = !session.names_visible;
+        // Of no role: nothing in it depends on who runs it.
+        self.statement(
+            0,
+            &Statement {
+                sql: sql.into(),
+                types,
+                params,
+                prepared,
+            },
+            step,
+        )
     }
 
     fn unnamed(

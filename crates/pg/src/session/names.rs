@@ -86,7 +86,9 @@ mod tests {
     fn a_statement_is_prepared_once_for_each_role_and_the_oldest_goes_first() {
         let mut names = Names::default();
         let sql: Arc<str> = "select 1".into();
-        let Lookup::New(name) = names.lookup(1, &sql) else { panic!("new") };
+        let Lookup::New(name) = names.lookup(1, &sql) else {
+            panic!("new")
+        };
         names.parsed(1, &sql, name.clone());
         assert_eq!(names.lookup(1, &sql), Lookup::Known(name.clone()));
         assert!(matches!(names.lookup(2, &sql), Lookup::New(_)));

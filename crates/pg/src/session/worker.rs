@@ -76,7 +76,11 @@ struct Cancelling {
 impl Cancelling {
     fn begin() -> Self {
         let now = Instant::now();
-        Self { again: now, pause: CANCEL_FIRST_PAUSE, give_up: now + CANCEL_GRACE }
+        Self {
+            again: now,
+            pause: CANCEL_FIRST_PAUSE,
+            give_up: now + CANCEL_GRACE,
+        }
     }
 }
 
@@ -123,7 +127,9 @@ impl Worker {
     ) -> Health {
         let Job { request, mut reply } = job;
         let mut answer = Answer::new(request.limits, request.stream.is_some());
-        let ran = self.first_segment(settings, request, &mut answer, &mut reply, revoked).await;
+        let ran = self
+            .first_segment(settings, request, &mut answer, &mut reply, revoked)
+            .await;
         let was_open = match ran {
             Ok(status) => status != b'I',
             Err(error) => {
@@ -232,7 +238,8 @@ impl Worker {
                 continue;
             }
             if answer.is_interrupted() {
-                self.cancel(cancelling.get_or_insert_with(Cancelling::begin)).await?;
+                self.cancel(cancelling.get_or_insert_with(Cancelling::begin))
+                    .await?;
                 continue;
             }
             // The answer last: rows that never stop coming must not hide the end of the time.

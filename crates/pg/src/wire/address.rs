@@ -69,6 +69,9 @@ pub struct Login {
 impl Login {
     /// A login without a password.
     pub fn peer(user: impl Into<String>) -> Self {
-        Self { user: user.into(), password: None }
+        Self {
+            user: user.into(),
+            password: None,
+        }
     }
 }

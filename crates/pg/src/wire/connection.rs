@@ -141,7 +141,9 @@ impl Connection {
     /// Asks the server, over a connection of its own, to cancel what runs on this one. That it
     /// was asked does not mean that it did.
     pub async fn request_cancel(&self, limit: Duration) -> io::Result<()> {
-        let Some((key, endpoint)) = &self.cancel else { return Ok(()) };
+        let Some((key, endpoint)) = &self.cancel else {
+            return Ok(());
+        };
         timeout(limit, async {
             let mut stream = Stream::connect(&endpoint.address, endpoint.tls).await?;
             let mut request = BytesMut::new();

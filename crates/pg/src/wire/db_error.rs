@@ -67,9 +67,7 @@ impl DbError {
     }
 }
 
-fn fallible_next<'a>(
-    fields: &mut ErrorFields<'a>,
-) -> std::io::Result<Option<ErrorField<'a>>> {
+fn fallible_next<'a>(fields: &mut ErrorFields<'a>) -> std::io::Result<Option<ErrorField<'a>>> {
     fallible_iterator::FallibleIterator::next(fields)
 }
 

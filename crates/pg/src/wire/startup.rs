@@ -89,7 +89,10 @@ async fn open(
     loop {
         match connection.receive().await? {
             Message::BackendKeyData(body) => {
-                key = CancelKey { pid: body.process_id(), secret: body.secret_key() };
+                key = CancelKey {
+                    pid: body.process_id(),
+                    secret: body.secret_key(),
+                };
             }
             Message::ParameterStatus(_) | Message::NoticeResponse(_) => {}
             Message::ReadyForQuery(_) => break,
@@ -132,17 +135,25 @@ async fn scram(
     login: &Login,
     offered: &[String],
 ) -> Result<(), ConnectError> {
-    let password = login.password.as_ref().ok_or(ConnectError::PasswordMissing)?;
+    let password = login
+        .password
+        .as_ref()
+        .ok_or(ConnectError::PasswordMissing)?;
     let binding = connection.channel_binding();
     let has = |name: &str| offered.iter().any(|mechanism| mechanism == name);
     let (mechanism, binding) = match binding {
-        Some(digest) if has(sasl::SCRAM_SHA_256_PLUS) => {
-            (sasl::SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(digest))
-        }
+        Some(digest) if has(sasl::SCRAM_SHA_256_PLUS) => (
+            sasl::SCRAM_SHA_256_PLUS,
+            ChannelBinding::tls_server_end_point(digest),
+        ),
         // Saying "the server does not support it" lets a server that does detect a downgrade.
         Some(_) if has(sasl::SCRAM_SHA_256) => (sasl::SCRAM_SHA_256, ChannelBinding::unrequested()),
         None if has(sasl::SCRAM_SHA_256) => (sasl::SCRAM_SHA_256, ChannelBinding::unsupported()),
-        _ => return Err(ConnectError::UnsupportedAuthentication("an unknown SASL mechanism")),
+        _ => {
+            return Err(ConnectError::UnsupportedAuthentication(
+                "an unknown SASL mechanism",
+            ));
+        }
     };
     let mut exchange = ScramSha256::new(password.expose_secret().as_bytes(), binding);
     frontend::sasl_initial_response(mechanism, exchange.message(), connection.write_buffer())?;

@@ -32,9 +32,7 @@ impl Stream {
                 stream.set_nodelay(true)?;
                 match tls {
                     TlsMode::Disable => Ok(Self::Tcp(stream)),
-                    TlsMode::VerifyFull => {
-                        Ok(Self::Tls(Box::new(handshake(stream, host).await?)))
-                    }
+                    TlsMode::VerifyFull => Ok(Self::Tls(Box::new(handshake(stream, host).await?))),
                 }
             }
         }
@@ -77,7 +75,9 @@ async fn handshake(mut stream: TcpStream, host: &str) -> io::Result<TlsStream<Tc
     }
     let config = tls_config().map_err(io::Error::other)?;
     let name = rustls_pki_types::ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
 }
 
 impl AsyncRead for Stream {

@@ -328,6 +328,23 @@ async fn the_deadline_holds_wherever_the_request_is() {
     .await;
 }
 
+#[tokio::test]
+async fn a_cancel_that_had_no_effect_is_asked_for_again() {
+    on_each_version(Mode::Login, async |stage| {
+        stage.ask(&stage.alice, "select 'warm'").await.unwrap();
+        let once = "do $$ begin perform pg_sleep(10); \
+            exception when query_canceled then perform pg_sleep(10); end $$";
+        let mut late = request(&stage.alice, [Statement::once(once)]);
+        late.limits.deadline = Instant::now() + Duration::from_millis(50);
+        let outcome = stage.run(&stage.alice, late).await;
+        assert!(
+            matches!(outcome, Err(SessionError::Deadline)),
+            "{outcome:?}"
+        );
+    })
+    .await;
+}
+
 /// The time can be over before the server has read the request.
 #[tokio::test]
 async fn a_deadline_at_any_moment_cancels() {

@@ -248,6 +248,41 @@ async fn a_role_that_cannot_be_switched_to_runs_nothing() {
     .await;
 }
 
+/// A switch for the session under one for the transaction: the check sees the upper one only.
+#[tokio::test]
+async fn a_role_left_for_after_the_commit_is_gone_with_the_request() {
+    on_each_version(Mode::Assume, async |stage| {
+        let under = format!(
+            "select set_config('role', {}, false); select set_config('role', {}, true)",
+            quote::literal(stage.bob.name()),
+            quote::literal(stage.alice.name())
+        );
+        stage.attack(&stage.alice, &under).await.unwrap();
+        // Whoever the connection is between requests, seen by a text that nobody should let in.
+        let bare = [
+            "commit",
+            "insert into api.run values (current_user)",
+            "commit",
+        ];
+        let outcome = stage
+            .run(
+                &stage.alice,
+                request(&stage.alice, bare.map(rolegate_pg::Statement::once)),
+            )
+            .await;
+        assert!(
+            matches!(outcome, Err(SessionError::IdentityChanged)),
+            "{outcome:?}"
+        );
+        assert_eq!(
+            stage.look("select id from api.run").await,
+            "rolegate_authenticator"
+        );
+        assert_unharmed(stage).await;
+    })
+    .await;
+}
+
 /// A schema in which everything is equal to everything.
 async fn agreeable_operators(stage: &Stage<'_>) {
     let me = quote::ident(stage.alice.name());
@@ -259,6 +294,8 @@ async fn agreeable_operators(stage: &Stage<'_>) {
         create function evil.one(text, name) returns text language sql as 'select ''1''::text';
         create operator evil.= (leftarg = text, rightarg = text, function = evil.yes);
         create operator evil.= (leftarg = name, rightarg = text, function = evil.yes);
+        create function evil.nothing(numeric, integer) returns numeric language sql as 'select 0.0';
+        create operator evil.* (leftarg = numeric, rightarg = integer, function = evil.nothing);
         create operator evil.|| (leftarg = text, rightarg = name, function = evil.one);
         grant usage on schema evil to public;
         reset role"

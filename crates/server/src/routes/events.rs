@@ -61,7 +61,12 @@ async fn open(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let session = session::session(app, database, context, &headers).await?;
-    if session.caller.principal.scopes.as_ref().is_some_and(|scopes| !scopes.allows_surface("events"))
+    if session
+        .caller
+        .principal
+        .scopes
+        .as_ref()
+        .is_some_and(|scopes| !scopes.allows_surface("events"))
     {
         return Err(Problem::new(ErrorCode::ScopeDenied));
     }
@@ -91,7 +96,10 @@ async fn open(
     let subscription = hub
         .subscribe(channels.clone(), app.config().max_streams)
         .ok_or_else(|| Problem::new(ErrorCode::Overloaded).retry_after(Duration::from_secs(5)))?;
-    let horizon = hub.horizon().await.map_err(|error| unreadable(context, &error))?;
+    let horizon = hub
+        .horizon()
+        .await
+        .map_err(|error| unreadable(context, &error))?;
     let (position, resumed) = match last.as_deref().map(Cursor::parse) {
         None => (horizon.newest, Resumed::New),
         Some(Some(cursor)) if cursor >= horizon.oldest => (cursor, Resumed::Yes),
@@ -154,7 +162,11 @@ async fn authorize(session: &Session, channels: &[String]) -> Result<(), Problem
         // The name was quoted by the database when the channel was declared.
         let statement = Statement::once(["select ", function, "()"].concat());
         let reply = session.run_statement(statement).await.map_err(|problem| {
-            if problem.code == ErrorCode::DatabaseUnavailable { problem } else { denied() }
+            if problem.code == ErrorCode::DatabaseUnavailable {
+                problem
+            } else {
+                denied()
+            }
         })?;
         let allowed = reply.results.first().and_then(|rows| rows.scalar());
         if allowed.is_none_or(|text| &text[..] != b"t") {
@@ -206,7 +218,13 @@ impl Stream {
                 return Some(self.message(event));
             }
             if self.history {
-                match self.session.database.events.read(&self.channels, self.position).await {
+                match self
+                    .session
+                    .database
+                    .events
+                    .read(&self.channels, self.position)
+                    .await
+                {
                     Ok(events) => {
                         self.history = !events.is_empty();
                         self.pending.extend(events.into_iter().rev());
@@ -261,7 +279,9 @@ impl Stream {
 
     /// Whether the token and the role are still good and the channels still allowed.
     async fn still_allowed(&mut self) -> Result<(), Problem> {
-        let Session { database, context, .. } = &self.session;
+        let Session {
+            database, context, ..
+        } = &self.session;
         let caller = identity::caller(database, context, &self.headers).await?;
         self.session.caller = caller;
         authorize(&self.session, &self.channels).await
@@ -280,8 +300,10 @@ impl Stream {
     /// The last message, which says why.
     fn end(&mut self, problem: &Problem) -> SseEvent {
         self.ended = true;
-        SseEvent::default()
-            .event("error")
-            .data(problem.to_problem_json(&self.session.context.id).to_string())
+        SseEvent::default().event("error").data(
+            problem
+                .to_problem_json(&self.session.context.id)
+                .to_string(),
+        )
     }
 }

@@ -75,8 +75,12 @@ async fn token(
     let Some(check) = &database.password else {
         return Err(Problem::new(ErrorCode::NotFound).message("Password login is off here."));
     };
-    let peer = context.peer.unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
-    let checked = check.check(&credentials.login, &credentials.password, peer).await;
+    let peer = context
+        .peer
+        .unwrap_or(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    let checked = check
+        .check(&credentials.login, &credentials.password, peer)
+        .await;
     let role = checked.map_err(|error| {
         let code = error.code();
         count(code.as_str());

@@ -53,7 +53,9 @@ pub(crate) async fn post(
             (false, _) => result.map(bare),
         }
     };
-    answer.await.unwrap_or_else(|problem: Problem| problem.into_response_for(&context))
+    answer
+        .await
+        .unwrap_or_else(|problem: Problem| problem.into_response_for(&context))
 }
 
 /// A call of a STABLE or IMMUTABLE function, read only, with an `ETag`.
@@ -79,7 +81,9 @@ pub(crate) async fn get(
         let result = session.run(call).await?;
         Ok(tagged(result, &headers))
     };
-    answer.await.unwrap_or_else(|problem: Problem| problem.into_response_for(&context))
+    answer
+        .await
+        .unwrap_or_else(|problem: Problem| problem.into_response_for(&context))
 }
 
 /// Rows as they come, one JSON text a line.
@@ -125,8 +129,14 @@ fn tagged(result: CallResult, headers: &HeaderMap) -> Response {
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         own.insert(header::ETAG, tag);
     }
-    own.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    own.insert(header::VARY, HeaderValue::from_static("authorization, accept"));
+    own.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
+    own.insert(
+        header::VARY,
+        HeaderValue::from_static("authorization, accept"),
+    );
     own.extend(result.headers);
     response
 }
@@ -154,7 +164,9 @@ fn wants_lines(headers: &HeaderMap) -> bool {
 fn pairs(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
-        percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+        percent_encoding::percent_decode_str(&spaced)
+            .decode_utf8_lossy()
+            .into_owned()
     };
     query
         .split('&')
@@ -183,7 +195,10 @@ mod tests {
     #[test]
     fn tags_are_compared_weakly() {
         let mut headers = HeaderMap::new();
-        headers.insert(header::IF_NONE_MATCH, HeaderValue::from_static("\"x\", W/\"abc\""));
+        headers.insert(
+            header::IF_NONE_MATCH,
+            HeaderValue::from_static("\"x\", W/\"abc\""),
+        );
         assert!(matches(&headers, "\"abc\""));
         assert!(!matches(&headers, "\"ab\""));
     }

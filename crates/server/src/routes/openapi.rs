@@ -42,7 +42,9 @@ pub(crate) async fn openrpc(
 /// The method `capabilities`.
 pub(crate) async fn capabilities(session: &Session) -> Result<Bytes, Problem> {
     let (snapshot, functions) = callable(session).await?;
-    Ok(describe::capabilities(&snapshot, &functions).to_string().into())
+    Ok(describe::capabilities(&snapshot, &functions)
+        .to_string()
+        .into())
 }
 
 type Describe = fn(&OpenApi<'_>, &Snapshot, &[Arc<Function>]) -> Value;
@@ -70,9 +72,10 @@ async fn document(
     match answer.await {
         Ok(text) => {
             let mut response = rpc::json(StatusCode::OK, text.into());
-            response
-                .headers_mut()
-                .insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+            response.headers_mut().insert(
+                header::CACHE_CONTROL,
+                HeaderValue::from_static("private, no-cache"),
+            );
             response
         }
         Err(problem) => Problem::into_response_for(problem, context),
@@ -89,8 +92,7 @@ async fn callable(session: &Session) -> Result<(Arc<Snapshot>, Vec<Arc<Function>
             tracing::warn!(request_id = %session.context.id, %error, cause = ?error, "catalog_failed");
             Problem::new(ErrorCode::DatabaseUnavailable)
         })?;
-    let verdicts =
-        (session.caller.mode == Mode::Assume).then(|| database.verdicts(&snapshot));
+    let verdicts = (session.caller.mode == Mode::Assume).then(|| database.verdicts(&snapshot));
     let scopes = session.caller.principal.scopes.as_deref();
     let functions = snapshot
         .functions()
@@ -98,7 +100,9 @@ async fn callable(session: &Session) -> Result<(Arc<Snapshot>, Vec<Arc<Function>
         .filter(|function| executable.contains(&function.oid))
         .filter(|function| scopes.is_none_or(|scopes| scopes.allows_function(&function.method())))
         .filter(|function| {
-            verdicts.as_ref().is_none_or(|verdicts| verdicts.refusal(function).is_none())
+            verdicts
+                .as_ref()
+                .is_none_or(|verdicts| verdicts.refusal(function).is_none())
         })
         .cloned()
         .collect();

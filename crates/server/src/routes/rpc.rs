@@ -46,7 +46,10 @@ async fn answer(
     // Nobody unknown gets us to read a body.
     app.database(database)?;
     let bytes = body::read(headers, body, app.config().max_body_bytes).await?;
-    let bounds = Bounds { max_batch: app.config().max_batch, max_depth: MAX_DEPTH };
+    let bounds = Bounds {
+        max_batch: app.config().max_batch,
+        max_depth: MAX_DEPTH,
+    };
     let parsed = envelope::parse(&bytes, bounds)?;
     if let envelope::Body::Single(Ok(request)) = &parsed
         && request.method == "login"
@@ -71,7 +74,14 @@ async fn one(app: &App, session: &Session, entry: Entry<'_>, headers: &HeaderMap
         Err(rejected) => return rejection(&rejected, &session.context),
     };
     let key = idempotency::key(headers).or(request.idempotency_key.as_deref().map(str::to_owned));
-    let result = dispatch(app, session, &request.method, request.params, key.as_deref()).await;
+    let result = dispatch(
+        app,
+        session,
+        &request.method,
+        request.params,
+        key.as_deref(),
+    )
+    .await;
     if request.is_notification() {
         return StatusCode::NO_CONTENT.into_response();
     }
@@ -87,14 +97,14 @@ pub(crate) async fn dispatch(
     key: Option<&str>,
 ) -> Result<CallResult, Problem> {
     if method == "capabilities" {
-        return openapi::capabilities(session).await.map(CallResult::of_json);
+        return openapi::capabilities(session)
+            .await
+            .map(CallResult::of_json);
     }
     let params = Params::from_json(params).map_err(rolegate_rpc::CallError::from)?;
     let call = session.prepare(method, &params).await?;
     match key {
-        Some(key) if !session.dry_run => {
-            idempotency::run(app.config(), session, call, key).await
-        }
+        Some(key) if !session.dry_run => idempotency::run(app.config(), session, call, key).await,
         _ => session.run(call).await,
     }
 }
@@ -106,8 +116,7 @@ async fn batch(app: &App, session: &Session, entries: Vec<Entry<'_>>) -> Respons
         calls.push(batch_element(app, session, entry).boxed());
     }
     let concurrency = app.config().batch_concurrency.max(1);
-    let answers: Vec<Option<BytesMut>> =
-        stream::iter(calls).buffered(concurrency).collect().await;
+    let answers: Vec<Option<BytesMut>> = stream::iter(calls).buffered(concurrency).collect().await;
     finish_batch(answers)
 }
 
@@ -182,7 +191,9 @@ async fn prepare(
 }
 
 fn is_atomic(headers: &HeaderMap) -> bool {
-    headers.get("rolegate-atomic").is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+    headers
+        .get("rolegate-atomic")
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
 
 fn finish_batch(answers: impl IntoIterator<Item = Option<BytesMut>>) -> Response {

@@ -24,7 +24,12 @@ pub(crate) async fn session(
     if dry_run && !app.config().dry_run {
         return Err(Problem::new(ErrorCode::DryRunDisabled));
     }
-    Ok(Session { database: Arc::clone(database), caller, context: context.clone(), dry_run })
+    Ok(Session {
+        database: Arc::clone(database),
+        caller,
+        context: context.clone(),
+        dry_run,
+    })
 }
 
 /// Whether `Prefer` has the preference.

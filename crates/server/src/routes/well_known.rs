@@ -16,7 +16,9 @@ const KEYS_CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 pub(crate) async fn jwks(State(app): State<App>) -> Response {
     let mut keys = Vec::new();
     for database in app.databases() {
-        let Some(signing) = &database.signing else { continue };
+        let Some(signing) = &database.signing else {
+            continue;
+        };
         let document: Value = serde_json::from_str(&signing.jwks()).unwrap_or_default();
         if let Some(own) = document.get("keys").and_then(Value::as_array) {
             keys.extend(own.iter().cloned());
@@ -42,6 +44,8 @@ pub(crate) async fn protected_resource(State(app): State<App>) -> Response {
 
 fn cacheable(document: &Value) -> Response {
     let mut response = rpc::json(StatusCode::OK, Bytes::from(document.to_string()));
-    response.headers_mut().insert(header::CACHE_CONTROL, KEYS_CACHE);
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, KEYS_CACHE);
     response
 }

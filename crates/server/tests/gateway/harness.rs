@@ -1,6 +1,7 @@
 //! A gateway for one test: its own database, its own port, its own keys.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 /// What a test may choose.
 #[derive(Debug)]
-pub struct Options {
+pub(crate) struct Options {
     pub mode: Mode,
     pub modes: BTreeMap<String, Mode>,
     pub anonymous: bool,
@@ -46,7 +47,10 @@ impl Default for Options {
             modes: BTreeMap::new(),
             anonymous: true,
             issuers: Vec::new(),
-            gateway: GatewayConfig { dry_run: true, ..GatewayConfig::default() },
+            gateway: GatewayConfig {
+                dry_run: true,
+                ..GatewayConfig::default()
+            },
             budget: DefaultBudget::default(),
             connections_per_login: 4,
             endpoint: None,
@@ -58,7 +62,7 @@ impl Default for Options {
 
 /// A gateway that is being served.
 #[derive(Debug)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     pub address: SocketAddr,
     pub database: Arc<Database>,
     pub client: Client,
@@ -69,16 +73,16 @@ pub struct Gateway {
 }
 
 /// The name in paths; the real one is the test's own.
-pub const NAME: &str = "app";
+pub(crate) const NAME: &str = "app";
 
 impl Gateway {
     /// Serves `db` with the defaults.
-    pub async fn start(db: &TestDatabase) -> Self {
+    pub(crate) async fn start(db: &TestDatabase) -> Self {
         Self::start_with(db, Options::default()).await
     }
 
     /// Serves `db`.
-    pub async fn start_with(db: &TestDatabase, options: Options) -> Self {
+    pub(crate) async fn start_with(db: &TestDatabase, options: Options) -> Self {
         let endpoint = options.endpoint.unwrap_or_else(|| db.wire_endpoint());
         let config = DatabaseConfig {
             name: NAME.to_owned(),
@@ -100,8 +104,8 @@ impl Gateway {
                 max_waiting: 256,
                 wait_timeout: Duration::from_secs(5),
                 connect_timeout: Duration::from_secs(5),
-                idle_timeout: Duration::from_secs(60),
-                max_lifetime: Duration::from_secs(600),
+                idle_timeout: Duration::from_mins(1),
+                max_lifetime: Duration::from_mins(10),
             },
             own_connections: 3,
             poll_interval: Duration::from_millis(100),
@@ -115,34 +119,51 @@ impl Gateway {
             password: options.password,
             clock,
         };
-        let database = Database::open(config, shared).await.expect("the database opens");
-        let listener =
-            Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+        let database = Database::open(config, shared)
+            .await
+            .expect("the database opens");
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
+            .await
+            .expect("a free port");
         let address = listener.address();
         let (stop, background) = (CancellationToken::new(), CancellationToken::new());
         let (listeners, tasks) = (TaskTracker::new(), TaskTracker::new());
         database.start(&tasks, &background);
         let app = App::new(vec![Arc::clone(&database)], options.gateway, stop.clone());
-        listeners.spawn(listener.serve(router::gateway(app), ListenLimits::default(), stop.clone()));
+        listeners.spawn(listener.serve(
+            router::gateway(app),
+            ListenLimits::default(),
+            stop.clone(),
+        ));
         listeners.close();
         let client = Client::builder().no_proxy().build().expect("a client");
-        Self { address, database, client, stop, listeners, background }
+        Self {
+            address,
+            database,
+            client,
+            stop,
+            listeners,
+            background,
+        }
     }
 
     /// A token of our own key for a role.
-    pub async fn token(&self, role: &str) -> String {
+    pub(crate) async fn token(&self, role: &str) -> String {
         let role = RoleName::new(role).expect("a usable name");
-        let token = self.database.sign_for(&role, Duration::from_secs(600)).await;
-        token.expect("the role is admitted").expose_secret().to_owned()
+        let token = self.database.sign_for(&role, Duration::from_mins(10)).await;
+        token
+            .expect("the role is admitted")
+            .expose_secret()
+            .to_owned()
     }
 
     /// `http://address/api/app` and `path`.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}/api/{NAME}{path}", self.address)
     }
 
     /// A POST with a JSON body.
-    pub fn post(&self, path: &str, token: Option<&str>, body: &str) -> RequestBuilder {
+    pub(crate) fn post(&self, path: &str, token: Option<&str>, body: &str) -> RequestBuilder {
         let request = self
             .client
             .post(self.url(path))
@@ -155,7 +176,7 @@ impl Gateway {
     }
 
     /// A GET.
-    pub fn get(&self, path: &str, token: Option<&str>) -> RequestBuilder {
+    pub(crate) fn get(&self, path: &str, token: Option<&str>) -> RequestBuilder {
         let request = self.client.get(self.url(path));
         match token {
             Some(token) => request.bearer_auth(token),
@@ -164,13 +185,19 @@ impl Gateway {
     }
 
     /// Calls a function with params as JSON text; status and body text.
-    pub async fn call(&self, token: &str, function: &str, params: &str) -> (StatusCode, String) {
+    pub(crate) async fn call(
+        &self,
+        token: &str,
+        function: &str,
+        params: &str,
+    ) -> (StatusCode, String) {
         text(self.post(&format!("/{function}"), Some(token), params)).await
     }
 
     /// A JSON-RPC call; the whole envelope.
-    pub async fn rpc(&self, token: &str, method: &str, params: Value) -> Value {
-        let body = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    pub(crate) async fn rpc(&self, token: &str, method: &str, params: Value) -> Value {
+        let body =
+            serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let (_, text) = text(self.post("", Some(token), &body.to_string())).await;
         serde_json::from_str(&text).expect("an envelope")
     }
@@ -184,15 +211,17 @@ impl Drop for Gateway {
 }
 
 /// Status and body of a request.
-pub async fn text(request: RequestBuilder) -> (StatusCode, String) {
+pub(crate) async fn text(request: RequestBuilder) -> (StatusCode, String) {
     let response = request.send().await.expect("an answer");
     let status = response.status();
     (status, response.text().await.expect("a body"))
 }
 
 /// The stable code in a body, as a problem or as a JSON-RPC error; `ok` if there is none.
-pub fn code(body: &str) -> String {
-    let Ok(body) = serde_json::from_str::<Value>(body) else { return "no JSON".to_owned() };
+pub(crate) fn code(body: &str) -> String {
+    let Ok(body) = serde_json::from_str::<Value>(body) else {
+        return "no JSON".to_owned();
+    };
     [&body["error"]["data"]["code"], &body["code"]]
         .iter()
         .find_map(|code| code.as_str())
@@ -201,19 +230,23 @@ pub fn code(body: &str) -> String {
 }
 
 /// Status and stable code of a request, and its body.
-pub async fn outcome(request: RequestBuilder) -> (u16, String, String) {
+pub(crate) async fn outcome(request: RequestBuilder) -> (u16, String, String) {
     let (status, body) = text(request).await;
     (status.as_u16(), code(&body), body)
 }
 
 /// Makes the schema `api`, open to `roles`, with these definitions. As a superuser, because an
 /// application's author is not one of our logins.
-pub async fn api(db: &TestDatabase, roles: &[&str], definitions: &str) {
+pub(crate) async fn api(db: &TestDatabase, roles: &[&str], definitions: &str) {
     let client = db.superuser().await;
     let mut sql = String::from("create schema if not exists api; ");
     for role in roles {
-        sql.push_str(&format!("grant usage on schema api to \"{role}\"; "));
+        // Writing to a String cannot fail.
+        let _ = write!(sql, "grant usage on schema api to \"{role}\"; ");
     }
     sql.push_str(definitions);
-    client.batch_execute(&sql).await.expect("the definitions are valid");
+    client
+        .batch_execute(&sql)
+        .await
+        .expect("the definitions are valid");
 }

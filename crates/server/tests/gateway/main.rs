@@ -1,6 +1,7 @@
 //! The gateway over real HTTP, against real PostgreSQL, under its real logins.
 
 mod attacks;
+mod calls;
 mod harness;
 mod identity;
 mod matrix;

@@ -22,7 +22,10 @@ async fn a_call_runs_as_its_caller_in_both_modes() {
                  'claimed', rolegate.claim('sub'))$$",
             )
             .await;
-            let options = Options { mode, ..Options::default() };
+            let options = Options {
+                mode,
+                ..Options::default()
+            };
             let gateway = Gateway::start_with(db, options).await;
             let token = gateway.token(&role).await;
             let (status, body) = gateway.call(&token, "who", "").await;

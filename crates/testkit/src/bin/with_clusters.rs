@@ -92,7 +92,11 @@ async fn run(arguments: Arguments) -> Result<u8, Failure> {
             .is_none_or(|only| *only == version.major().to_string())
     };
     let start = async |version: Version| {
-        if wanted(version) { Some(provision.start(version).await) } else { None }
+        if wanted(version) {
+            Some(provision.start(version).await)
+        } else {
+            None
+        }
     };
     let started = tokio::select! {
         started = async { tokio::join!(start(Version::Pg15), start(Version::Pg18)) } => started,

@@ -73,7 +73,9 @@ impl Answer {
     /// Bytes the next message may have. A longer one is not even read into memory.
     pub(super) fn most_bytes(&self) -> usize {
         let left = self.limits.max_bytes.saturating_sub(self.bytes);
-        usize::try_from(left).unwrap_or(usize::MAX).max(MESSAGE_BYTES)
+        usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .max(MESSAGE_BYTES)
     }
 
     /// Takes one message; the transaction status if it ends the segment.
@@ -233,16 +235,14 @@ impl Answer {
                     ..error
                 }),
             }),
-            Some(Step::Begin | Step::Settings) => {
-                Err(SessionError::Setup { error: Box::new(error) })
-            }
-            Some(Step::Call(index)) => {
-                Err(SessionError::Database {
-                statement: Some(index),
-                reading_arguments: self.bound == self.completed && error.context.is_none(),
+            Some(Step::Begin | Step::Settings) => Err(SessionError::Setup {
                 error: Box::new(error),
-            })
-            }
+            }),
+            Some(Step::Call(index)) => Err(SessionError::Database {
+                statement: Some(index),
+                reading_arguments: self.bound == self.completed && is_about_a_parameter(&error),
+                error: Box::new(error),
+            }),
             Some(Step::Finish | Step::Constraints | Step::End) | None => {
                 Err(SessionError::Database {
                     statement: None,
@@ -256,19 +256,36 @@ impl Answer {
     /// The result if the connection broke. Also after an interrupt nobody knows then whether the
     /// request was committed, and no other error may say that it was not.
     pub(super) fn broken(self, source: io::Error) -> SessionError {
-        SessionError::Lost { nothing_ran: self.said_no_first(&source), source }
+        SessionError::Lost {
+            nothing_ran: self.said_no_first(&source),
+            source,
+        }
     }
 
     /// A server that shuts down an idle session says so before anything else: then nothing of
     /// the request ran. Silence proves nothing, what was answered may be lost in a buffer.
     fn said_no_first(&self, source: &io::Error) -> bool {
         !self.anything_ran
-            && source.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<DbError>)
+            && source
+                .get_ref()
+                .is_some_and(<dyn std::error::Error + Send + Sync>::is::<DbError>)
     }
+}
+
+/// Planning happens at `Bind` too and can run functions, whose errors have a context of theirs.
+/// In another language of the server the text is not known, and the error is taken for the
+/// function's, which only says less to the caller.
+fn is_about_a_parameter(error: &DbError) -> bool {
+    error
+        .context
+        .as_deref()
+        .is_none_or(|context| context.starts_with("unnamed portal parameter"))
 }
 
 /// The columns of a row, sharing its buffer.
 pub(super) fn columns(row: &DataRowBody) -> io::Result<Vec<Option<Bytes>>> {
     let buffer = row.buffer_bytes();
-    row.ranges().map(|range| Ok(range.map(|range| buffer.slice(range)))).collect()
+    row.ranges()
+        .map(|range| Ok(range.map(|range| buffer.slice(range))))
+        .collect()
 }

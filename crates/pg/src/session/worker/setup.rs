@@ -24,15 +24,21 @@ const DEFAULTS: [(&str, &str); 7] = [
 ];
 
 pub(super) async fn open(settings: &WorkerSettings) -> Result<Worker, ConnectError> {
-    let (mut connection, _) =
-        Connection::open(&settings.endpoint, &settings.login, &DEFAULTS, settings.connect_timeout)
-            .await?;
+    let (mut connection, _) = Connection::open(
+        &settings.endpoint,
+        &settings.login,
+        &DEFAULTS,
+        settings.connect_timeout,
+    )
+    .await?;
     let mut batch = Batch::default();
     let schema = bytes::Bytes::copy_from_slice(settings.schema.as_bytes());
     batch.once(include_str!("setup.sql"), &[25], &[Some(schema)])?;
     batch.sync();
     connection.send(batch.take()).await?;
-    let row = read_row(&mut connection).await?.ok_or(ConnectError::Protocol)?;
+    let row = read_row(&mut connection)
+        .await?
+        .ok_or(ConnectError::Protocol)?;
     let number = |i: usize| -> Result<i64, ConnectError> {
         row.get(i)
             .and_then(Option::as_ref)
@@ -45,7 +51,11 @@ pub(super) async fn open(settings: &WorkerSettings) -> Result<Worker, ConnectErr
         server_start_us: number(1)?,
         database_oid: u32::try_from(number(2)?).map_err(|_| ConnectError::Protocol)?,
     };
-    let yes = |i: usize| row.get(i).and_then(Option::as_ref).is_some_and(|text| &text[..] == b"t");
+    let yes = |i: usize| {
+        row.get(i)
+            .and_then(Option::as_ref)
+            .is_some_and(|text| &text[..] == b"t")
+    };
     let (names_hidden, read_only_resets) = (yes(3), yes(4));
     let release = names_hidden.then(release_name);
     if let Some(name) = &release {
