@@ -2,6 +2,8 @@
 
 mod attacks;
 mod calls;
+mod events;
+mod faults;
 mod harness;
 mod identity;
 mod matrix;
