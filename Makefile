@@ -18,7 +18,7 @@ dev: ## everything on loopback with the expenses example, until Ctrl-C
 
 test: tools ## unit, database and end-to-end tests on PostgreSQL 15 or newer and 18
 	cargo build --bin rolegate
-	cargo run -q -p rolegate-testkit --bin with-clusters -- cargo nextest run --workspace
+	cargo run -q -p rolegate-testkit --bin with-clusters -- -- cargo nextest run --workspace
 	cargo test -q --doc --workspace
 
 check: tools ## formatting, lints, documentation, licences, spelling
