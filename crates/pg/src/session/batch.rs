@@ -13,27 +13,42 @@ use crate::wire::Batch;
 
 const TEXT: u32 = 25;
 
-/// Raises unless role, user and claims are what they were. The failing branch casts a text that
-/// is only known at run time, so that the planner can't evaluate it beforehand. Also reads what
-/// the function wants as HTTP status and headers. Every operator is qualified: the caller may
-/// have put a schema with a more agreeable `=` before `pg_catalog`.
-const CHECK: &str = "select case when \
-     pg_catalog.current_setting('role') operator(pg_catalog.=) $1 \
-     and session_user operator(pg_catalog.=) $2 and current_user operator(pg_catalog.=) $3 \
-     and pg_catalog.current_setting('request.jwt.claims') operator(pg_catalog.=) $4 \
-     and pg_catalog.current_setting('rolegate.signed_claims') operator(pg_catalog.=) $5 \
-     then pg_catalog.current_setting('response.status', true) \
-     else pg_catalog.concat('identity changed ', current_user)::pg_catalog.int4::pg_catalog.text \
-     end, pg_catalog.current_setting('response.headers', true)";
+/// The statement at the end of a segment, with what it asks beside who the caller is. It raises
+/// unless role, user and claims are what they were. The failing branches cast a text that is only
+/// known at run time, so that the planner can't evaluate them beforehand. Also reads what the
+/// function wants as HTTP status and headers. Every operator is qualified: the caller may have
+/// put a schema with a more agreeable `=` before `pg_catalog`.
+macro_rules! check {
+    ($also:literal) => {
+        concat!(
+            "select case when (",
+            "pg_catalog.current_setting('role') operator(pg_catalog.=) $1 ",
+            "and session_user operator(pg_catalog.=) $2 ",
+            "and current_user operator(pg_catalog.=) $3 ",
+            "and pg_catalog.current_setting('request.jwt.claims') operator(pg_catalog.=) $4 ",
+            "and pg_catalog.current_setting('rolegate.signed_claims') operator(pg_catalog.=) $5",
+            ") is not true then ",
+            "pg_catalog.concat('identity changed ', current_user)",
+            "::pg_catalog.int4::pg_catalog.text ",
+            $also,
+            "else pg_catalog.current_setting('response.status', true) end, ",
+            "pg_catalog.current_setting('response.headers', true)"
+        )
+    };
+}
 
-/// Raises if a read-only request has written, or will write at commit through a cursor that is to
-/// outlive it. A write has a transaction id, whatever the mode says by now: before 16, `reset
-/// transaction_read_only` switches it off, and on again nobody sees it.
-const UNWRITTEN: &str = "select case when \
-     pg_catalog.pg_current_xact_id_if_assigned() is null \
-     and not exists (select from pg_catalog.pg_cursors c where c.is_holdable) \
-     then '' else pg_catalog.concat('written by ', current_user)::pg_catalog.int4::pg_catalog.text \
-     end";
+const CHECK: &str = check!("");
+
+/// Raises too if a read-only request has written. A write has a transaction id, whatever the mode
+/// says by now: before 16, `reset transaction_read_only` switches it off, and on again nobody
+/// sees it. Another cast than the one above, so that the code of the error tells them apart.
+const CHECK_UNWRITTEN: &str = check!(
+    "when pg_catalog.pg_current_xact_id_if_assigned() is not null then \
+     pg_catalog.concat('written by ', current_user)::pg_catalog.date::pg_catalog.text "
+);
+
+/// The code with which [`CHECK_UNWRITTEN`] says that the request has written.
+pub(super) const WRITTEN: &str = "22007";
 
 /// What each command completion of the segment stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +60,7 @@ pub(super) enum Step {
     /// Our statement after the caller's.
     Finish,
     Constraints,
-    Unwritten,
+    Cursors,
     Check,
     End,
 }
@@ -113,7 +128,7 @@ impl SegmentWriter<'_> {
                 Access::ReadOnly => "begin read only",
                 Access::ReadWrite => "begin read write",
             };
-            self.unnamed(begin, &[], &[], Step::Begin)?;
+            self.ours(session, begin, Vec::new(), Step::Begin)?;
         }
         self.settings(session, request)?;
         for (index, statement) in request.statements.iter().enumerate() {
@@ -132,18 +147,27 @@ impl SegmentWriter<'_> {
         if let Some(statement) = finish {
             self.statement(request.role.oid, statement, Step::Finish)?;
         }
-        self.unnamed("set constraints all immediate", &[], &[], Step::Constraints)?;
-        if session.read_only_resets && request.access == Access::ReadOnly {
-            self.ours(session, UNWRITTEN, Vec::new(), Step::Unwritten)?;
-        }
+        self.ours(
+            session,
+            "set constraints all immediate",
+            Vec::new(),
+            Step::Constraints,
+        )?;
         let params = std::mem::take(&mut self.segment.check);
-        self.ours(session, CHECK, params, Step::Check)?;
-        match request.transaction {
-            Transaction::Implicit => {}
-            Transaction::Explicit(End::Commit) => self.unnamed("commit", &[], &[], Step::End)?,
-            Transaction::Explicit(End::Rollback) => {
-                self.unnamed("rollback", &[], &[], Step::End)?;
-            }
+        if session.read_only_resets && request.access == Access::ReadOnly {
+            // One that outlives the transaction would run its query, and write, at commit.
+            self.ours(session, "close all", Vec::new(), Step::Cursors)?;
+            self.ours(session, CHECK_UNWRITTEN, params, Step::Check)?;
+        } else {
+            self.ours(session, CHECK, params, Step::Check)?;
+        }
+        let end = match request.transaction {
+            Transaction::Implicit => None,
+            Transaction::Explicit(End::Commit) => Some("commit"),
+            Transaction::Explicit(End::Rollback) => Some("rollback"),
+        };
+        if let Some(sql) = end {
+            self.ours(session, sql, Vec::new(), Step::End)?;
         }
         self.batch.sync();
         Ok(())
@@ -236,8 +260,7 @@ impl SegmentWriter<'_> {
         self.batch.execute(&name, &statement.params)
     }
 
-    /// A statement of ours that runs after the caller's: prepared only where he can't have put
-    /// another one in its place.
+    /// A statement of ours: prepared only where no caller can have put another one in its place.
     fn ours(
         &mut self,
         session: &Session<'_>,

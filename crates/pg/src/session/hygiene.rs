@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 
-use super::names::Names;
+use super::names::{Names, random_name};
 use crate::quote;
 use crate::wire::Batch;
 
@@ -20,53 +20,77 @@ const CLEAN: [&str; 6] = [
 ];
 
 /// Releases session locks, gives `random()` a seed that no caller knows, and counts prepared
-/// statements by origin. SQL can only add statements that say so (`from_sql`) or remove ours, so
-/// two numbers tell whether the set is still the one we made.
+/// statements: -1 if SQL made one of them (`from_sql`). SQL can do nothing else to the set than
+/// that and remove ours, so one number tells whether it is still the one we made.
 const RELEASE_AND_COUNT: &str = "select pg_catalog.pg_advisory_unlock_all(), \
      pg_catalog.setseed($1), \
-     pg_catalog.count(*) filter (where not p.from_sql), \
-     pg_catalog.count(*) filter (where p.from_sql) \
+     case when pg_catalog.bool_or(p.from_sql) then -1 else pg_catalog.count(*) end \
      from pg_catalog.pg_prepared_statement() p";
 
 /// The same where callers can't read the names: a definer function counts.
 const RELEASE_AND_COUNT_HIDDEN: &str = "select pg_catalog.pg_advisory_unlock_all(), \
-     pg_catalog.setseed($1), s.ours, s.from_sql from rolegate.session_statements() s";
+     pg_catalog.setseed($1), rolegate.session_statements()";
 
 /// Number of command completions of a whole clean segment.
 pub(super) const STEPS: usize = CLEAN.len() + 1;
 
 const FLOAT8: u32 = 701;
 
-/// Adds the segment. `release` is the name under which [`prepare`] left the last statement; where
-/// callers can read names (`None`) that statement is parsed anew each time.
-pub(super) fn write(batch: &mut Batch, release: Option<&str>) -> io::Result<()> {
-    for sql in CLEAN {
-        batch.once(sql, &[], &[])?;
+/// The statements of the segment, prepared: only where callers can't read their names.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    clean: [String; CLEAN.len()],
+    release: String,
+}
+
+impl Prepared {
+    /// Writes what prepares them.
+    pub(super) fn write(batch: &mut Batch, schema: &str) -> io::Result<Self> {
+        let prepared = Self {
+            clean: std::array::from_fn(|_| random_name()),
+            release: random_name(),
+        };
+        for (name, sql) in prepared.clean.iter().zip(CLEAN) {
+            batch.parse(name, sql, &[])?;
+        }
+        let schema = format!("{}.", quote::ident(schema));
+        let release = RELEASE_AND_COUNT_HIDDEN.replace("rolegate.", &schema);
+        batch.parse(&prepared.release, &release, &[FLOAT8])?;
+        Ok(prepared)
     }
+}
+
+/// Adds the segment. Where callers can read names (`None`) its statements are parsed anew each
+/// time.
+pub(super) fn write(batch: &mut Batch, prepared: Option<&Prepared>) -> io::Result<()> {
     let seed = [Some(Bytes::from(random_seed()))];
-    match release {
-        Some(name) => batch.execute(name, &seed)?,
-        None => batch.once(RELEASE_AND_COUNT, &[FLOAT8], &seed)?,
+    if let Some(prepared) = prepared {
+        for name in &prepared.clean {
+            batch.execute(name, &[])?;
+        }
+        batch.execute(&prepared.release, &seed)?;
+    } else {
+        for sql in CLEAN {
+            batch.once(sql, &[], &[])?;
+        }
+        batch.once(RELEASE_AND_COUNT, &[FLOAT8], &seed)?;
     }
     batch.sync();
     Ok(())
 }
 
-/// Prepares the last statement of [`write`] under a name that callers can't read.
-pub(super) fn prepare(batch: &mut Batch, schema: &str, name: &str) -> io::Result<()> {
-    let sql = RELEASE_AND_COUNT_HIDDEN.replace("rolegate.", &format!("{}.", quote::ident(schema)));
-    batch.parse(name, &sql, &[FLOAT8])
-}
-
 /// Whether the row of the last statement says that nothing was added or replaced.
-pub(super) fn undisturbed(row: &[Option<Bytes>], names: &Names, ours: usize) -> bool {
-    let number = |i: usize| {
-        row.get(i)
-            .and_then(Option::as_ref)
-            .and_then(|text| std::str::from_utf8(text).ok())
-            .and_then(|text| text.parse::<usize>().ok())
-    };
-    number(2) == Some(names.count() + ours) && number(3) == Some(0)
+pub(super) fn undisturbed(
+    row: &[Option<Bytes>],
+    names: &Names,
+    prepared: Option<&Prepared>,
+) -> bool {
+    let ours = prepared.map_or(0, |_| STEPS);
+    row.get(2)
+        .and_then(Option::as_ref)
+        .and_then(|text| std::str::from_utf8(text).ok())
+        .and_then(|text| text.parse::<usize>().ok())
+        == Some(names.count() + ours)
 }
 
 /// A number in [0, 1), as text.

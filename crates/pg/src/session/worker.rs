@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Segment, SegmentWriter, Session};
 use super::hygiene;
-use super::names::{Names, random_name};
+use super::names::Names;
 use super::reply::{Reply, SessionError};
 use super::request::{ClaimsSigner, Request};
 use crate::wire::{Batch, ConnectError, Connection, DbError, Endpoint, Login};
@@ -57,8 +57,8 @@ pub(crate) struct Worker {
     binding: Binding,
     /// The server lets SQL end a read-only transaction by a reset.
     read_only_resets: bool,
-    /// Name of the statement that ends the clean segment; `None` where callers can read names.
-    release: Option<String>,
+    /// The clean segment; `None` where callers can read names.
+    hygiene: Option<hygiene::Prepared>,
     /// Not to be used again, however clean it looks.
     spent: bool,
 }
@@ -164,7 +164,7 @@ impl Worker {
             user: &settings.login.user,
             binding: self.binding,
             signer: settings.signer.as_ref(),
-            names_visible: self.release.is_none(),
+            names_visible: self.hygiene.is_none(),
             read_only_resets: self.read_only_resets,
         };
         let mut segment = Segment::default();
@@ -179,7 +179,7 @@ impl Worker {
             writer.batch.flush();
         } else {
             writer.close(&session, &request, None)?;
-            hygiene::write(&mut self.batch, self.release.as_deref())?;
+            hygiene::write(&mut self.batch, self.hygiene.as_ref())?;
         }
         let stream = request.stream.take();
         answer.expect(segment, request.statements.len());
@@ -230,7 +230,7 @@ impl Worker {
                     answer.withdraw();
                 }
                 answer.put_segment(segment);
-                hygiene::write(&mut self.batch, self.release.as_deref())?;
+                hygiene::write(&mut self.batch, self.hygiene.as_ref())?;
                 let bytes = self.batch.take();
                 tokio::time::timeout(CANCEL_GRACE, self.connection.send(bytes))
                     .await
@@ -286,7 +286,7 @@ impl Worker {
         if was_open {
             // An explicit transaction failed and is still open: the clean segment failed in it.
             self.batch.once("rollback", &[], &[])?;
-            hygiene::write(&mut self.batch, self.release.as_deref())?;
+            hygiene::write(&mut self.batch, self.hygiene.as_ref())?;
             let bytes = self.batch.take();
             self.connection.send(bytes).await?;
             clean = self.read_clean(hygiene::STEPS + 1).await?;
@@ -301,8 +301,8 @@ impl Worker {
             match self.connection.receive().await? {
                 Message::DataRow(row) => {
                     let values = answer::columns(&row)?;
-                    let ours = usize::from(self.release.is_some());
-                    undisturbed = hygiene::undisturbed(&values, &self.names, ours);
+                    undisturbed =
+                        hygiene::undisturbed(&values, &self.names, self.hygiene.as_ref());
                 }
                 Message::CommandComplete(_) => completed += 1,
                 Message::ReadyForQuery(body) => {
@@ -312,9 +312,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// A name for the statement at the end of the clean segment.
-fn release_name() -> String {
-    random_name()
 }

@@ -32,8 +32,8 @@ async fn names_of_our_statements_cannot_be_read() {
         let names = "select string_agg(name, ' ') from pg_prepared_statements";
         assert_eq!(code(stage.ask(&stage.alice, names).await), "42501");
         assert_eq!(code(stage.attack(&stage.alice, SWAP).await), "42501");
-        let counts = "select concat_ws(' ', ours > 0, from_sql) from rolegate.session_statements()";
-        assert_eq!(stage.ask(&stage.alice, counts).await.unwrap(), "t 0");
+        let counts = "select rolegate.session_statements() > 0";
+        assert_eq!(stage.ask(&stage.alice, counts).await.unwrap(), "t");
     })
     .await;
 }
@@ -137,14 +137,14 @@ async fn more_statements_than_a_connection_keeps_push_the_oldest_out() {
             }
         }
         assert_eq!(stage.ask(&stage.alice, PID).await.unwrap(), before);
-        let ours = "select ours::text from rolegate.session_statements()";
+        let ours = "select rolegate.session_statements()::text";
         let ours: u32 = stage
             .ask(&stage.alice, ours)
             .await
             .unwrap()
             .parse()
             .unwrap();
-        assert!(ours < 262, "{ours}");
+        assert!(ours < 80, "{ours}");
     })
     .await;
 }

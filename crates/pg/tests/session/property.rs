@@ -18,7 +18,7 @@ const PROBE: &str = "select concat_ws(' | ',
     (select count(*) from pg_cursors where is_holdable),
     (select count(*) from pg_listening_channels()),
     (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()),
-    (select from_sql from rolegate.session_statements()),
+    rolegate.session_statements() < 0,
     (select string_agg(name || '=' || setting, ',' order by name) from pg_settings
         where source in ('session', 'override', 'interactive')
             and name not in ('transaction_isolation', 'is_superuser')),

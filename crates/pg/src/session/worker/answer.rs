@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, Message};
 
-use super::super::batch::{Segment, Step};
+use super::super::batch::{Segment, Step, WRITTEN};
 use super::super::names::Names;
 use super::super::reply::{Reply, Rows, SessionError};
 use super::super::request::{Finish, Limits};
@@ -225,8 +225,8 @@ impl Answer {
             return Err(why);
         }
         match step {
-            Some(Step::Check) => Err(SessionError::IdentityChanged),
-            Some(Step::Unwritten) => Err(SessionError::Database {
+            Some(Step::Check) if error.code != WRITTEN => Err(SessionError::IdentityChanged),
+            Some(Step::Check) => Err(SessionError::Database {
                 statement: None,
                 reading_arguments: false,
                 error: Box::new(DbError {
@@ -243,7 +243,7 @@ impl Answer {
                 reading_arguments: self.bound == self.completed && is_about_a_parameter(&error),
                 error: Box::new(error),
             }),
-            Some(Step::Finish | Step::Constraints | Step::End) | None => {
+            Some(Step::Finish | Step::Constraints | Step::Cursors | Step::End) | None => {
                 Err(SessionError::Database {
                     statement: None,
                     reading_arguments: false,

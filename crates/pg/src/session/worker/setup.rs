@@ -6,7 +6,7 @@ use rolegate_model::claims::Binding;
 use super::super::hygiene;
 use super::super::names::Names;
 use super::answer::columns;
-use super::{Worker, WorkerSettings, release_name};
+use super::{Worker, WorkerSettings};
 use crate::wire::{Batch, ConnectError, Connection, DbError};
 
 /// Defaults of the session, to which `reset all` returns. Nothing of a caller is in them, and
@@ -57,9 +57,9 @@ pub(super) async fn open(settings: &WorkerSettings) -> Result<Worker, ConnectErr
             .is_some_and(|text| &text[..] == b"t")
     };
     let (names_hidden, read_only_resets) = (yes(3), yes(4));
-    let release = names_hidden.then(release_name);
-    if let Some(name) = &release {
-        hygiene::prepare(&mut batch, &settings.schema, name)?;
+    let mut prepared = None;
+    if names_hidden {
+        prepared = Some(hygiene::Prepared::write(&mut batch, &settings.schema)?);
         batch.sync();
         connection.send(batch.take()).await?;
         read_row(&mut connection).await?;
@@ -70,7 +70,7 @@ pub(super) async fn open(settings: &WorkerSettings) -> Result<Worker, ConnectErr
         names: Names::default(),
         binding,
         read_only_resets,
-        release,
+        hygiene: prepared,
         spent: false,
     })
 }
