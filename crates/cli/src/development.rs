@@ -18,10 +18,11 @@ use rolegate_roles::names::Names;
 use rolegate_roles::{bootstrap, migrate};
 use rolegate_server::budget::DefaultBudget;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
+use rolegate_server::console::ConsoleConfig;
 
 pub(crate) use record::Record;
 
-use crate::process::{OldServers, Running, Surfaces};
+use crate::process::{ConsoleSurface, OldServers, Running, Surfaces};
 
 /// The one database of a development installation.
 pub(crate) const DATABASE: &str = "app";
@@ -35,6 +36,7 @@ pub(crate) struct Development {
     pub(crate) source: Source,
     pub(crate) example: Option<String>,
     pub(crate) gateway: SocketAddr,
+    pub(crate) console: SocketAddr,
     pub(crate) metrics: SocketAddr,
 }
 
@@ -83,7 +85,14 @@ impl Development {
             issuers: Vec::new(),
             seal_key: Some(seal_key),
             password: Some(("127.0.0.1".to_owned(), cluster.port(), false)),
-            gateway_bind: self.gateway,
+            gateway_bind: Some(self.gateway),
+            console: Some(ConsoleSurface {
+                listen: ConsoleConfig {
+                    bind: self.console,
+                    allow_public_bind: false,
+                },
+                max_connections: 512,
+            }),
             metrics_bind: self.metrics,
             max_connections: 4096,
             shutdown: Duration::from_secs(30),

@@ -13,6 +13,7 @@ use rolegate_auth::password::{LoginLimits, PasswordTarget};
 use rolegate_model::{Clock, SystemClock};
 use rolegate_roles::audit::minimum_versions;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig};
+use rolegate_server::console::{self, ConsoleConfig};
 use rolegate_server::database::{Database, Shared};
 use rolegate_server::health::{self, Health};
 use rolegate_server::router::{self, App};
@@ -29,11 +30,20 @@ pub(crate) struct Surfaces {
     pub(crate) seal_key: Option<Vec<u8>>,
     /// Where passwords are checked: host, port, TLS.
     pub(crate) password: Option<(String, u16, bool)>,
-    pub(crate) gateway_bind: SocketAddr,
+    /// `None`: this process has no gateway.
+    pub(crate) gateway_bind: Option<SocketAddr>,
+    pub(crate) console: Option<ConsoleSurface>,
     pub(crate) metrics_bind: SocketAddr,
     pub(crate) max_connections: usize,
     pub(crate) shutdown: Duration,
     pub(crate) old_servers: OldServers,
+}
+
+/// A console to run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConsoleSurface {
+    pub(crate) listen: ConsoleConfig,
+    pub(crate) max_connections: usize,
 }
 
 /// What to do about a server that lacks fixes a gateway depends on.
@@ -79,7 +89,8 @@ impl OldServers {
 /// Surfaces that are being served.
 #[derive(Debug)]
 pub(crate) struct Running {
-    pub(crate) gateway: SocketAddr,
+    pub(crate) gateway: Option<SocketAddr>,
+    pub(crate) console: Option<SocketAddr>,
     pub(crate) metrics: SocketAddr,
     pub(crate) databases: Vec<Arc<Database>>,
     health: Arc<Health>,
@@ -115,13 +126,24 @@ impl Surfaces {
             databases.push(database);
         }
 
-        let gateway = Listener::bind(self.gateway_bind)
-            .await
-            .with_context(|| format!("gateway.bind {}", self.gateway_bind))?;
+        let gateway = match self.gateway_bind {
+            Some(bind) => Some(
+                Listener::bind(bind)
+                    .await
+                    .with_context(|| format!("gateway.bind {bind}"))?,
+            ),
+            None => None,
+        };
+        let console = match self.console {
+            Some(surface) => Some((console::bind(surface.listen).await?, surface)),
+            None => None,
+        };
         let metrics = Listener::bind(self.metrics_bind)
             .await
             .with_context(|| format!("metrics.bind {}", self.metrics_bind))?;
-        let (gateway_address, metrics_address) = (gateway.address(), metrics.address());
+        let gateway_address = gateway.as_ref().map(Listener::address);
+        let console_address = console.as_ref().map(|(listener, _)| listener.address());
+        let metrics_address = metrics.address();
 
         let (stop, stop_background) = (CancellationToken::new(), CancellationToken::new());
         let (listeners, background) = (TaskTracker::new(), TaskTracker::new());
@@ -131,23 +153,28 @@ impl Surfaces {
         background.spawn(upkeep(recorder.clone(), stop_background.clone()));
         let health = Health::new(databases.clone(), Some(recorder));
         let app = App::new(databases.clone(), self.gateway, stop.clone());
-        let limits = ListenLimits {
-            max_connections: self.max_connections,
+        let limits = |max_connections| ListenLimits {
+            max_connections,
             ..ListenLimits::default()
         };
-        listeners.spawn(gateway.serve(router::gateway(app), limits, stop.clone()));
-        let limits = ListenLimits {
-            max_connections: 64,
-            ..ListenLimits::default()
-        };
+        if let Some(listener) = gateway {
+            let router = router::gateway(app.clone());
+            let limits = limits(self.max_connections);
+            listeners.spawn(listener.serve(router, limits, stop.clone()));
+        }
+        if let Some((listener, surface)) = console {
+            let limits = limits(surface.max_connections);
+            listeners.spawn(listener.serve(router::console(app), limits, stop.clone()));
+        }
         // Health goes on answering while requests drain.
         background.spawn(metrics.serve(
             health::router(Arc::clone(&health)),
-            limits,
+            limits(64),
             stop_background.clone(),
         ));
         Ok(Running {
             gateway: gateway_address,
+            console: console_address,
             metrics: metrics_address,
             databases,
             health,

@@ -19,21 +19,37 @@ use crate::call::{CallResult, Session, one_result};
 use crate::config::GatewayConfig;
 use crate::problem::Problem;
 
-/// Longest key, in bytes.
-const MAX_KEY_BYTES: usize = 256;
+/// Longest key, in bytes. The database counts characters, and refuses more than this many.
+const MAX_KEY_BYTES: usize = 255;
 /// How often a repeat looks whether the first call has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 const TEXT: u32 = 25;
 const BYTEA: u32 = 17;
 
-/// The header's value.
-pub(crate) fn key(headers: &HeaderMap) -> Option<String> {
-    headers
-        .get("idempotency-key")?
-        .to_str()
-        .ok()
-        .map(str::to_owned)
+/// The header's value. One that can't be read is refused: without its key the call would run
+/// again.
+pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match value.to_str() {
+            Ok(key) => Ok(Some(key.to_owned())),
+            Err(_) => Err(malformed()),
+        },
+        (Some(_), Some(_)) => Err(malformed()),
+    }
+}
+
+fn malformed() -> Problem {
+    Problem {
+        data: Some(serde_json::json!({"path": "Idempotency-Key"})),
+        ..Problem::new(ErrorCode::InvalidRequest)
+    }
+    .message("The idempotency key can't be used.")
+    .hint(format!(
+        "One key of 1 to {MAX_KEY_BYTES} bytes; in the header, visible ASCII characters."
+    ))
 }
 
 /// What a repeat finds.
@@ -53,10 +69,9 @@ pub(crate) async fn run(
     call: Call,
     key: &str,
 ) -> Result<CallResult, Problem> {
-    if key.is_empty() || key.len() > MAX_KEY_BYTES {
-        return Err(Problem::new(ErrorCode::InvalidRequest).message(format!(
-            "An idempotency key has 1 to {MAX_KEY_BYTES} bytes."
-        )));
+    // PostgreSQL has no text with a NUL.
+    if key.is_empty() || key.len() > MAX_KEY_BYTES || key.contains('\0') {
+        return Err(malformed());
     }
     let capability = capability();
     let attempt = Attempt {

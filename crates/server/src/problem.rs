@@ -52,6 +52,17 @@ impl Problem {
         }
     }
 
+    /// About one part of the request, such as `role` or `scopes.functions[0]`, without its value.
+    pub fn at(path: &str, what: &str) -> Self {
+        // A name of the request's own is shortened.
+        let path: String = path.chars().take(100).collect();
+        let problem = Self::new(ErrorCode::InvalidParams).message(format!("`{path}` {what}."));
+        Self {
+            data: Some(serde_json::json!({ "path": path })),
+            ..problem
+        }
+    }
+
     /// With a message of its own.
     #[must_use]
     pub fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
@@ -98,16 +109,23 @@ impl Problem {
 
     /// The error as an answer of its own.
     pub fn into_response_for(self, context: &RequestContext) -> Response {
-        let body = self.to_problem_json(&context.id).to_string();
-        let mut response = (
-            self.status,
-            [(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/problem+json"),
-            )],
-            body,
-        )
-            .into_response();
+        let body = self.to_problem_json(&context.id);
+        self.respond(&body)
+    }
+
+    /// The same where the request's id is only in the answer's header.
+    pub(crate) fn into_anonymous_response(self) -> Response {
+        let mut body = self.to_problem_json("");
+        if let Value::Object(members) = &mut body {
+            members.remove("request_id");
+        }
+        self.respond(&body)
+    }
+
+    fn respond(&self, body: &Value) -> Response {
+        const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+        let headers = [(header::CONTENT_TYPE, PROBLEM)];
+        let mut response = (self.status, headers, body.to_string()).into_response();
         self.decorate(response.headers_mut());
         response
     }

@@ -1,4 +1,4 @@
-//! The table of contents: every route of the gateway surface.
+//! The table of contents: every route of the gateway and of the console.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::response::Response;
+use axum::routing::{MethodRouter, delete, get, post};
 use http::{HeaderName, HeaderValue, Method, header};
 use rolegate_model::ErrorCode;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -86,10 +87,64 @@ pub const GATEWAY_ROUTES: &[(&str, &str)] = &[
     ("GET", "/.well-known/oauth-protected-resource"),
 ];
 
+/// An endpoint of the admin API. Routes and the OpenAPI document are made of the same list.
+#[derive(Debug)]
+pub struct AdminEndpoint {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path, with its variable parts in braces.
+    pub path: &'static str,
+    /// Its operation in the OpenAPI document.
+    pub(crate) describe: fn() -> Value,
+    handler: fn() -> MethodRouter<App>,
+}
+
+/// The admin API: what the console surface has besides the gateway's routes.
+pub const ADMIN_ENDPOINTS: &[AdminEndpoint] = &[
+    AdminEndpoint {
+        method: "POST",
+        path: "/v1/{database}/tokens",
+        describe: routes::tokens::mint::describe,
+        handler: || post(routes::tokens::mint::handle),
+    },
+    AdminEndpoint {
+        method: "GET",
+        path: "/v1/{database}/tokens",
+        describe: routes::tokens::list::describe,
+        handler: || get(routes::tokens::list::handle),
+    },
+    AdminEndpoint {
+        method: "DELETE",
+        path: "/v1/{database}/tokens/{token_id}",
+        describe: routes::tokens::revoke::describe,
+        handler: || delete(routes::tokens::revoke::handle),
+    },
+    AdminEndpoint {
+        method: "GET",
+        path: "/v1/openapi.json",
+        describe: routes::admin_openapi::describe,
+        handler: || get(routes::admin_openapi::handle),
+    },
+];
+
 /// The gateway surface.
 pub fn gateway(app: App) -> Router {
-    let visible = VisibleHeaders::new(&app.config().visible_headers);
-    let cors = cors(app.config());
+    let cors = cors(&app.config().allowed_origins);
+    surface(gateway_routes(), app, cors)
+}
+
+/// The console surface: the admin API, and the gateway's routes beside it, so that a browser
+/// needs no second origin. That is why none is allowed, whatever the gateway allows.
+pub fn console(app: App) -> Router {
+    let admin = ADMIN_ENDPOINTS
+        .iter()
+        .fold(Router::new(), |router, endpoint| {
+            router.route(endpoint.path, (endpoint.handler)())
+        });
+    surface(gateway_routes().merge(admin), app, cors(&[]))
+}
+
+fn gateway_routes() -> Router<App> {
     Router::new()
         .route("/api/{database}", post(routes::rpc::handle))
         .route("/api/{database}/login", post(routes::login::handle))
@@ -111,6 +166,12 @@ pub fn gateway(app: App) -> Router {
             "/.well-known/oauth-protected-resource",
             get(routes::well_known::protected_resource),
         )
+}
+
+/// What every surface has around its routes.
+fn surface(routes: Router<App>, app: App, cors: CorsLayer) -> Router {
+    let visible = VisibleHeaders::new(&app.config().visible_headers);
+    routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
@@ -133,9 +194,8 @@ pub fn gateway(app: App) -> Router {
 
 /// Closed unless origins are listed. Tokens travel in a header, never in cookies, so credentials
 /// in the sense of CORS are not allowed in any case.
-fn cors(config: &GatewayConfig) -> CorsLayer {
-    let origins: Vec<HeaderValue> = config
-        .allowed_origins
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins: Vec<HeaderValue> = origins
         .iter()
         .filter_map(|origin| HeaderValue::from_str(origin).ok())
         .collect();
@@ -190,5 +250,25 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("unknown");
     tracing::error!(panic = text, "handler_panicked");
-    (http::StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").into_response()
+    Problem::new(ErrorCode::Internal).into_anonymous_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_that_says_nothing_of_it() {
+        let response = panicked(Box::new("secret"));
+        assert_eq!(response.status(), http::StatusCode::INTERNAL_SERVER_ERROR);
+        let kind = &response.headers()[header::CONTENT_TYPE];
+        assert_eq!(kind, "application/problem+json");
+        let body = response.into_body().collect().await.expect("a body");
+        let body: Value = serde_json::from_slice(&body.to_bytes()).expect("JSON");
+        assert_eq!(body["code"], "internal");
+        assert!(!body.to_string().contains("secret"));
+        assert_eq!(body.get("request_id"), None);
+    }
 }

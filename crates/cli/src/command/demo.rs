@@ -41,6 +41,7 @@ pub(crate) async fn run(command: Demo) -> anyhow::Result<ExitCode> {
         source: command.postgres,
         example: Some("expenses".to_owned()),
         gateway: any_port,
+        console: any_port,
         metrics: any_port,
     };
     let installation = development.start().await?;

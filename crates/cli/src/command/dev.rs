@@ -12,8 +12,8 @@ use crate::development::Development;
 use crate::logging::say;
 use crate::process::signalled;
 
-/// Runs everything on loopback: a private PostgreSQL cluster, roles, schema, gateway. Prints
-/// `ready` when it answers; addresses, people and tokens are in `dev.json` there.
+/// Runs everything on loopback: a private PostgreSQL cluster, roles, schema, gateway, console.
+/// Prints `ready` when they answer; addresses, people and tokens are in `dev.json` there.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
     /// Where cluster, keys and `dev.json` live.
@@ -22,6 +22,9 @@ pub(crate) struct Dev {
     /// Address of the gateway; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     gateway: SocketAddr,
+    /// Address of the console; port 0 takes any free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
+    console: SocketAddr,
     /// Address of metrics and health.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     metrics: SocketAddr,
@@ -65,6 +68,7 @@ pub(crate) async fn run(command: Dev) -> anyhow::Result<ExitCode> {
         source: command.postgres,
         example: command.example,
         gateway: command.gateway,
+        console: command.console,
         metrics: command.metrics,
     };
     let installation = development.start().await?;
@@ -72,6 +76,10 @@ pub(crate) async fn run(command: Dev) -> anyhow::Result<ExitCode> {
     say(format_args!(
         "gateway  {}/api/{}",
         record.gateway_url, record.database
+    ));
+    say(format_args!(
+        "console  {}/v1/openapi.json",
+        record.console_url
     ));
     say(format_args!("metrics  {}/metrics", record.metrics_url));
     say(format_args!("psql     {}", record.database_url));

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use rolegate_server::console::ConsoleConfig;
 
 use crate::config::{self, is_loopback};
-use crate::process::{OldServers, Surfaces, signalled};
+use crate::process::{ConsoleSurface, OldServers, Surfaces, signalled};
 
-/// Runs the gateway and the metrics listener until SIGTERM.
+/// Runs surfaces and the metrics listener until SIGTERM.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Surfaces to run.
@@ -20,6 +21,12 @@ pub(crate) struct Serve {
     /// Address of the gateway; over the configuration.
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<SocketAddr>,
+    /// Address of the console; over the configuration.
+    #[arg(long, value_name = "ADDRESS")]
+    console: Option<SocketAddr>,
+    /// Lets the console listen beyond loopback: TLS is in front.
+    #[arg(long)]
+    allow_public_bind: bool,
     /// Address of metrics and health; over the configuration.
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
@@ -30,12 +37,15 @@ pub(crate) struct Serve {
 enum Surface {
     /// Calls, login, discovery, events.
     Gateway,
+    /// The admin API, for the operators' own network, with the gateway's routes beside it.
+    Console,
 }
 
 impl std::fmt::Display for Surface {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Gateway => f.write_str("gateway"),
+            Self::Console => f.write_str("console"),
         }
     }
 }
@@ -45,7 +55,14 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
     crate::logging::start(&loaded.config.log)?;
     let plan = config::plan(&loaded.config)?;
     let config = loaded.config;
-    debug_assert!(command.surfaces.contains(&Surface::Gateway));
+    let runs = |surface| command.surfaces.contains(&surface);
+    let console = runs(Surface::Console).then(|| ConsoleSurface {
+        listen: ConsoleConfig {
+            bind: command.console.unwrap_or(config.console.bind),
+            allow_public_bind: command.allow_public_bind || config.console.allow_public_bind,
+        },
+        max_connections: config.console.max_connections,
+    });
     let password = config
         .login
         .address
@@ -62,7 +79,9 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         issuers: config.issuers,
         seal_key: plan.seal_key,
         password,
-        gateway_bind: command.gateway.unwrap_or(config.gateway.bind),
+        gateway_bind: runs(Surface::Gateway)
+            .then(|| command.gateway.unwrap_or(config.gateway.bind)),
+        console,
         metrics_bind: command.metrics.unwrap_or(config.metrics.bind),
         max_connections: config.gateway.max_connections,
         shutdown: Duration::from_secs(config.gateway.shutdown_seconds),
@@ -75,7 +94,11 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         ),
     };
     let running = surfaces.start().await?;
-    tracing::info!(gateway = %running.gateway, metrics = %running.metrics, "ready");
+    let address = |address: Option<SocketAddr>| address.map(tracing::field::display);
+    tracing::info!(
+        gateway = address(running.gateway), console = address(running.console),
+        metrics = %running.metrics, "ready"
+    );
     signalled().await?;
     Ok(if running.stop().await {
         ExitCode::SUCCESS

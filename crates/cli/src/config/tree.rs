@@ -16,6 +16,8 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// The gateway surface: calls, login, discovery, events.
     pub(crate) gateway: Gateway,
+    /// The console surface: the admin API.
+    pub(crate) console: Console,
     /// The metrics and health listener.
     pub(crate) metrics: Metrics,
     /// Databases by the name they have in paths and in the `db_name` claim.
@@ -106,6 +108,28 @@ impl Default for Gateway {
             idempotency_ttl_seconds: defaults.idempotency_ttl.as_secs(),
             idempotency_wait_seconds: defaults.idempotency_wait.as_secs(),
             shutdown_seconds: 30,
+        }
+    }
+}
+
+/// The console surface, for the operators' own network.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Console {
+    /// Address to listen on.
+    pub(crate) bind: SocketAddr,
+    /// Listen beyond loopback: TLS is in front.
+    pub(crate) allow_public_bind: bool,
+    /// Connections at the same time.
+    pub(crate) max_connections: usize,
+}
+
+impl Default for Console {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            allow_public_bind: false,
+            max_connections: 512,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::process::Running;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) gateway_url: String,
+    pub(crate) console_url: String,
     pub(crate) metrics_url: String,
     /// The database's name in paths.
     pub(crate) database: String,
@@ -68,7 +69,8 @@ pub(super) async fn make(
     }
     let url = cluster.endpoint().url("postgres", super::DATABASE);
     Ok(Record {
-        gateway_url: format!("http://{}", running.gateway),
+        gateway_url: format!("http://{}", running.gateway.context("a gateway")?),
+        console_url: format!("http://{}", running.console.context("a console")?),
         metrics_url: format!("http://{}", running.metrics),
         database: super::DATABASE.to_owned(),
         database_url: url,

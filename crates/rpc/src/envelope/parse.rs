@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use super::error::{EnvelopeError, Rejected};
 use super::members::{JsonType, Members, string};
 
-/// Longest key a request may carry in `idempotencyKey`, in characters.
-const MOST_KEY_CHARS: usize = 256;
+/// Longest key a request may carry in `idempotencyKey`; the header has the same.
+const MOST_KEY_BYTES: usize = 255;
 
 /// What a body may not exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -190,12 +190,9 @@ impl<'a> Envelope<'a> {
             None => None,
             Some(key) => Some(
                 string(key)
-                    .filter(|key| !key.is_empty() && key.chars().count() <= MOST_KEY_CHARS)
+                    .filter(|key| !key.is_empty() && key.len() <= MOST_KEY_BYTES)
                     .ok_or_else(|| {
-                        reject(
-                            id,
-                            "`idempotencyKey` is not a string of 1 to 256 characters",
-                        )
+                        reject(id, "`idempotencyKey` is not a string of 1 to 255 bytes")
                     })?,
             ),
         };

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use http::HeaderMap;
 use rolegate_model::ErrorCode;
 use rolegate_pg::Statement;
-use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, Interval};
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::session;
 use crate::call::Session;
 use crate::events::{Cursor, Event, EventsError, Subscription};
+use crate::extract::{PathParts, QueryPairs};
 use crate::identity;
 use crate::problem::Problem;
 use crate::request::RequestContext;
@@ -32,22 +32,14 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often the check functions are asked again.
 const CHECK_AGAIN: Duration = Duration::from_mins(1);
 
-/// Query parameters.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Parameters {
-    channels: String,
-    /// For clients that can't set `Last-Event-ID`.
-    last_event_id: Option<String>,
-}
-
 pub(crate) async fn handle(
     State(app): State<App>,
-    Path(database): Path<String>,
-    Query(parameters): Query<Parameters>,
+    PathParts(database): PathParts<String>,
+    query: QueryPairs,
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
 ) -> Response {
-    match open(&app, &database, parameters, &context, headers).await {
+    match open(&app, &database, &query, &context, headers).await {
         Ok(response) => response,
         Err(problem) => problem.into_response_for(&context),
     }
@@ -56,7 +48,7 @@ pub(crate) async fn handle(
 async fn open(
     app: &App,
     database: &str,
-    parameters: Parameters,
+    query: &QueryPairs,
     context: &RequestContext,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -70,8 +62,9 @@ async fn open(
     {
         return Err(Problem::new(ErrorCode::ScopeDenied));
     }
-    let mut channels: Vec<String> = parameters
-        .channels
+    let mut channels: Vec<String> = query
+        .once("channels")?
+        .unwrap_or_default()
         .split(',')
         .map(str::trim)
         .filter(|channel| !channel.is_empty())
@@ -80,16 +73,16 @@ async fn open(
     channels.sort_unstable();
     channels.dedup();
     if channels.is_empty() || channels.len() > MAX_CHANNELS {
-        return Err(Problem::new(ErrorCode::InvalidParams)
-            .message(format!("`channels` names 1 to {MAX_CHANNELS} channels.")));
+        return Err(Problem::at("channels", "is missing, or names too many")
+            .hint(format!("Name 1 to {MAX_CHANNELS} channels: ?channels=a,b")));
     }
     authorize(&session, &channels).await?;
 
     let last = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
-        .or(parameters.last_event_id);
+        // For clients that can't set the header.
+        .or(query.once("last_event_id")?);
     let hub = Arc::clone(&session.database.events);
     // Subscribed before the history is read: what comes in between comes twice, and the second
     // time is left out by its cursor.
@@ -100,7 +93,7 @@ async fn open(
         .horizon()
         .await
         .map_err(|error| unreadable(context, &error))?;
-    let (position, resumed) = match last.as_deref().map(Cursor::parse) {
+    let (position, resumed) = match last.map(Cursor::parse) {
         None => (horizon.newest, Resumed::New),
         Some(Some(cursor)) if cursor >= horizon.oldest => (cursor, Resumed::Yes),
         // Too old, or not ours: the client has to read its data again.

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{body, rpc};
 use crate::database::SignError;
+use crate::extract::PathParts;
 use crate::identity;
 use crate::metrics::AUTHENTICATIONS;
 use crate::problem::Problem;
@@ -30,7 +31,7 @@ struct Credentials {
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    Path(database): Path<String>,
+    PathParts(database): PathParts<String>,
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
     body: Body,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::State;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use rolegate_model::ErrorCode;
@@ -15,6 +15,7 @@ use rolegate_rpc::{CallError, Params, Shape};
 use super::rpc::{self, MAX_DEPTH};
 use super::{body, session};
 use crate::call::{CallResult, Session};
+use crate::extract::{PathParts, QueryPairs};
 use crate::idempotency;
 use crate::ndjson;
 use crate::problem::Problem;
@@ -24,7 +25,7 @@ use crate::router::App;
 /// A call whose body is an envelope or just the params.
 pub(crate) async fn post(
     State(app): State<App>,
-    Path((database, method)): Path<(String, String)>,
+    PathParts((database, method)): PathParts<(String, String)>,
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
     body: Body,
@@ -41,7 +42,7 @@ pub(crate) async fn post(
             let params = Params::from_json(call.params).map_err(CallError::from)?;
             return lines(session, &method, &params).await;
         }
-        let key = idempotency::key(&headers).or(call.idempotency_key.map(Into::into));
+        let key = idempotency::key(&headers)?.or(call.idempotency_key.map(Into::into));
         let result = rpc::dispatch(&app, &session, &method, call.params, key.as_deref()).await;
         match (call.envelope, call.id) {
             (true, None) => {
@@ -61,15 +62,14 @@ pub(crate) async fn post(
 /// A call of a STABLE or IMMUTABLE function, read only, with an `ETag`.
 pub(crate) async fn get(
     State(app): State<App>,
-    Path((database, method)): Path<(String, String)>,
-    RawQuery(query): RawQuery,
+    PathParts((database, method)): PathParts<(String, String)>,
+    query: QueryPairs,
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
 ) -> Response {
     let answer = async {
         let session = session::session(&app, &database, &context, &headers).await?;
-        let pairs = pairs(query.as_deref().unwrap_or_default());
-        let params = Params::from_query(pairs);
+        let params = Params::from_query(query.into_pairs());
         if wants_lines(&headers) {
             return lines(session, &method, &params).await;
         }
@@ -160,37 +160,9 @@ fn wants_lines(headers: &HeaderMap) -> bool {
         .any(|value| value.contains("application/x-ndjson"))
 }
 
-/// Decodes a query string.
-fn pairs(query: &str) -> Vec<(String, String)> {
-    let decode = |text: &str| {
-        let spaced = text.replace('+', " ");
-        percent_encoding::percent_decode_str(&spaced)
-            .decode_utf8_lossy()
-            .into_owned()
-    };
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name), decode(value))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn query_strings_are_decoded() {
-        assert_eq!(
-            pairs("a=1&b=x+y%26z&a=2&c"),
-            [("a", "1"), ("b", "x y&z"), ("a", "2"), ("c", "")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        );
-        assert!(pairs("").is_empty());
-    }
 
     #[test]
     fn tags_are_compared_weakly() {

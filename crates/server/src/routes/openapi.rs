@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::{rpc, session};
 use crate::call::Session;
 use crate::config::Mode;
+use crate::extract::PathParts;
 use crate::problem::Problem;
 use crate::request::RequestContext;
 use crate::router::App;
@@ -22,7 +23,7 @@ use crate::router::App;
 /// `GET /api/{database}/openapi.json`.
 pub(crate) async fn openapi(
     State(app): State<App>,
-    Path(database): Path<String>,
+    PathParts(database): PathParts<String>,
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
 ) -> Response {
@@ -32,7 +33,7 @@ pub(crate) async fn openapi(
 /// `GET /api/{database}/openrpc.json`.
 pub(crate) async fn openrpc(
     State(app): State<App>,
-    Path(database): Path<String>,
+    PathParts(database): PathParts<String>,
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
 ) -> Response {

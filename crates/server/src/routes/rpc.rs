@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::{body, login, openapi, session};
 use crate::call::{CallResult, Session, one_result};
+use crate::extract::PathParts;
 use crate::idempotency;
 use crate::problem::Problem;
 use crate::request::RequestContext;
@@ -25,7 +26,7 @@ pub(crate) const MAX_DEPTH: usize = 128;
 
 pub(crate) async fn handle(
     State(app): State<App>,
-    Path(database): Path<String>,
+    PathParts(database): PathParts<String>,
     Extension(context): Extension<RequestContext>,
     headers: HeaderMap,
     body: Body,
@@ -73,7 +74,10 @@ async fn one(app: &App, session: &Session, entry: Entry<'_>, headers: &HeaderMap
         Ok(request) => request,
         Err(rejected) => return rejection(&rejected, &session.context),
     };
-    let key = idempotency::key(headers).or(request.idempotency_key.as_deref().map(str::to_owned));
+    let key = match idempotency::key(headers) {
+        Ok(key) => key.or(request.idempotency_key.as_deref().map(str::to_owned)),
+        Err(problem) => return rpc_problem(&problem, request.id, &session.context),
+    };
     let result = dispatch(
         app,
         session,

@@ -1,6 +1,7 @@
 //! The gateway over real HTTP, against real PostgreSQL, under its real logins.
 
 mod attacks;
+mod bounds;
 mod calls;
 mod events;
 mod faults;
