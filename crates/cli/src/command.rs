@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use connect::open;
+
 /// PostgreSQL as an application backend: the database's own roles decide everything.
 #[derive(Debug, Parser)]
 #[command(

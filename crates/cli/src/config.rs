@@ -5,6 +5,6 @@ mod build;
 mod load;
 mod tree;
 
-pub(crate) use build::{is_loopback, plan, read_seal_key};
+pub(crate) use build::{endpoint_of, is_loopback, plan, read_seal_key};
 pub(crate) use load::{Loaded, load};
 pub(crate) use tree::{Config, Log, LogFormat};

@@ -1,8 +1,12 @@
 //! A development installation: a database with our roles and schema, four people, their tokens.
 
+mod given;
+mod inventory;
+mod made;
 mod people;
 mod record;
 mod seed;
+mod server;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,21 +14,27 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rolegate_pg::cluster::{Cluster, Options, SocketEndpoint, Source};
+use rolegate_pg::cluster::Admissions;
 use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::quote;
-use rolegate_pg::wire::{Endpoint, Login, TlsMode};
 use rolegate_roles::names::Names;
 use rolegate_roles::{bootstrap, migrate};
 use rolegate_server::budget::DefaultBudget;
-use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
+use rolegate_server::config::{DatabaseConfig, GatewayConfig};
 use rolegate_server::console::ConsoleConfig;
+use secrecy::SecretString;
 
 pub(crate) use record::Record;
+pub(crate) use seed::NAMES as EXAMPLES;
+pub(crate) use server::Postgres;
+
+use made::Made;
+use people::Person;
+use server::Server;
 
 use crate::process::{ConsoleSurface, OldServers, Running, Surfaces};
 
-/// The one database of a development installation.
+/// The one database of a development installation, in paths and in a private cluster.
 pub(crate) const DATABASE: &str = "app";
 /// Its exposed schema.
 pub(crate) const SCHEMA: &str = "api";
@@ -33,7 +43,9 @@ pub(crate) const SCHEMA: &str = "api";
 #[derive(Debug)]
 pub(crate) struct Development {
     pub(crate) data_dir: PathBuf,
-    pub(crate) source: Source,
+    pub(crate) postgres: Postgres,
+    /// Use a given database also if there is something in its cluster already.
+    pub(crate) yes: bool,
     pub(crate) example: Option<String>,
     pub(crate) gateway: SocketAddr,
     pub(crate) console: SocketAddr,
@@ -45,46 +57,34 @@ pub(crate) struct Development {
 pub(crate) struct Installation {
     pub(crate) running: Running,
     pub(crate) record: Record,
-    cluster: Cluster,
+    server: Server,
 }
 
 impl Development {
-    /// Starts the cluster, makes what is missing, and serves.
+    /// Starts the cluster or looks at the given one, makes what is missing, and serves.
     pub(crate) async fn start(self) -> anyhow::Result<Installation> {
+        let example = self.example.as_deref().map(seed::find).transpose()?;
         std::fs::create_dir_all(&self.data_dir)
             .with_context(|| self.data_dir.display().to_string())?;
         let data_dir = self.data_dir.canonicalize()?;
-        let mut options = Options::new(data_dir.join("postgres"));
-        options.source = self.source;
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the command line reads the environment"
-        )]
-        {
-            options.search_path = std::env::var_os("PATH");
-        }
-        let cluster = Cluster::start(options)
-            .await
-            .context("the private cluster")?;
         let names = Names::default();
-        let endpoint = cluster.endpoint();
-        prepare_database(&cluster, &names).await?;
-        let people = people::make(&cluster, &names, DATABASE).await?;
-        let mut everyone = people;
-        if let Some(example) = &self.example {
-            everyone.extend(seed::load(&cluster, &names, example).await?);
+        let mut server = Server::start(self.postgres, &data_dir, &names, example, self.yes).await?;
+        prepare_database(&mut server, &names).await?;
+        let mut everyone = people::make(&mut server, &names).await?;
+        if let Some(example) = example {
+            everyone.extend(seed::load(&mut server, &names, example).await?);
         }
         let seal_key = seal_key(&data_dir)?;
 
         let surfaces = Surfaces {
-            databases: vec![database_config(endpoint, &names)],
+            databases: vec![database_config(&server, &names, &everyone)],
             gateway: GatewayConfig {
                 dry_run: true,
                 ..GatewayConfig::default()
             },
             issuers: Vec::new(),
             seal_key: Some(seal_key),
-            password: Some(("127.0.0.1".to_owned(), cluster.port(), false)),
+            password: server.password_target(),
             gateway_bind: Some(self.gateway),
             console: Some(ConsoleSurface {
                 listen: ConsoleConfig {
@@ -99,91 +99,75 @@ impl Development {
             old_servers: OldServers::Warn,
         };
         let running = surfaces.start().await?;
-        let record = record::make(&cluster, &running, &everyone).await?;
+        let record = record::make(&server, &running, &everyone).await?;
         record.write(&data_dir)?;
         Ok(Installation {
             running,
             record,
-            cluster,
+            server,
         })
     }
 }
 
 impl Installation {
-    /// Where the private cluster is.
-    pub(crate) fn endpoint(&self) -> &SocketEndpoint {
-        self.cluster.endpoint()
+    /// A connection of one of our own logins.
+    pub(crate) async fn login(&self, role: &str) -> anyhow::Result<tokio_postgres::Client> {
+        self.server.login(role).await
     }
 
-    /// A connection of the cluster's superuser: the owner of the example, not one of our logins.
+    /// A connection of the database's superuser: the owner of the example, not one of our logins.
     pub(crate) async fn superuser(&self) -> anyhow::Result<tokio_postgres::Client> {
-        Ok(self
-            .cluster
-            .endpoint()
-            .connect("postgres", DATABASE)
-            .await?)
+        self.server.superuser().await
     }
 
     /// Stops the surfaces, then the cluster.
     pub(crate) async fn stop(mut self) -> anyhow::Result<bool> {
         let clean = self.running.stop().await;
-        self.cluster.stop().await.context("the private cluster")?;
+        self.server.stop().await?;
         Ok(clean)
     }
 }
 
-async fn prepare_database(cluster: &Cluster, names: &Names) -> anyhow::Result<()> {
-    let endpoint = cluster.endpoint();
-    let admin = endpoint.connect("postgres", "postgres").await?;
-    let exists = admin
-        .query_opt(
-            "select from pg_catalog.pg_database where datname = $1",
-            &[&DATABASE],
-        )
-        .await?;
-    if exists.is_none() {
-        let sql = ["create database ", &quote::ident(DATABASE)].concat();
-        admin.batch_execute(&sql).await?;
-    }
-    let superuser = endpoint.connect("postgres", DATABASE).await?;
+async fn prepare_database(server: &mut Server, names: &Names) -> anyhow::Result<()> {
+    let superuser = server.superuser().await?;
     bootstrap::apply(&superuser, names)
         .await
         .context("bootstrap")?;
     let schema = ["create schema if not exists ", &quote::ident(SCHEMA)].concat();
     superuser.batch_execute(&schema).await?;
-    let logins = superuser
+    let logins: Vec<String> = names.roles().collect();
+    let rows = superuser
         .query(
             "select r.rolname::text from pg_catalog.pg_roles r \
-             where r.rolcanlogin and pg_catalog.starts_with(r.rolname, $1)",
-            &[&names.role("")],
+             where r.rolcanlogin and r.rolname = any ($1)",
+            &[&logins],
         )
         .await?;
-    let logins: Vec<String> = logins.iter().map(|row| row.get(0)).collect();
-    let logins: Vec<&str> = logins.iter().map(String::as_str).collect();
-    cluster.admit(&logins).await.context("peer map")?;
-    let mut migrator = endpoint.connect(&names.role("migrator"), DATABASE).await?;
+    let logins: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    server.let_in(&superuser, names, &logins).await?;
+    let mut migrator = server.login(&names.role("migrator")).await?;
     migrate::run(&mut migrator, names)
         .await
         .context("migrate")?;
     Ok(())
 }
 
-fn database_config(endpoint: &SocketEndpoint, names: &Names) -> DatabaseConfig {
-    let endpoint = Endpoint {
-        address: endpoint.address(),
-        tls: TlsMode::Disable,
-        database: DATABASE.to_owned(),
-    };
+fn database_config(server: &Server, names: &Names, people: &[Person]) -> DatabaseConfig {
+    let endpoint = server.endpoint();
+    let mode = server.mode();
+    let others = people.iter().filter(|person| person.mode != mode);
     DatabaseConfig {
         name: DATABASE.to_owned(),
         schemas: vec![SCHEMA.to_owned()],
         engine_schema: names.schema().to_owned(),
         role_prefix: names.role_prefix().to_owned(),
-        gateway: Login::peer(names.role("gateway")),
-        authenticator: Login::peer(names.role("authenticator")),
-        anonymous: Some(Login::peer(names.role("anonymous"))),
-        mode: Mode::Login,
-        modes: BTreeMap::new(),
+        gateway: server.wire_login(names.role("gateway")),
+        authenticator: server.wire_login(names.role("authenticator")),
+        anonymous: Some(server.wire_login(names.role("anonymous"))),
+        mode,
+        modes: others
+            .map(|person| (person.role.clone(), person.mode))
+            .collect(),
         passwords: BTreeMap::new(),
         allowed_predefined_roles: Vec::new(),
         pools: PoolsConfig {
@@ -205,6 +189,24 @@ fn database_config(endpoint: &SocketEndpoint, names: &Names) -> DatabaseConfig {
         },
         endpoint,
     }
+}
+
+/// Who may log in to the private cluster of this data directory; none if its database is another.
+pub(crate) fn admissions(data_dir: &Path) -> anyhow::Result<Option<Admissions>> {
+    let record = Record::read(data_dir)?;
+    let cluster = data_dir.join("postgres");
+    if !cluster.is_dir() {
+        return Ok(None);
+    }
+    let admissions = Admissions::of_cluster(&cluster)?;
+    let ours = admissions.endpoint().url("postgres", DATABASE) == record.database_url;
+    Ok(ours.then_some(admissions))
+}
+
+/// The password of one of our logins in a given database.
+pub(crate) fn password_of(data_dir: &Path, login: &str) -> anyhow::Result<Option<SecretString>> {
+    let made = Made::read(data_dir)?;
+    Ok(made.and_then(|made| made.password(login)))
 }
 
 /// The key that seals the signing keys of this data directory, made on first use.

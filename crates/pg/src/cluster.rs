@@ -16,6 +16,7 @@ mod directory;
 mod endpoint;
 mod error;
 mod hba;
+pub mod ident;
 mod os_user;
 mod postmaster;
 mod server;
@@ -188,6 +189,19 @@ impl Cluster {
     /// server has taken it in. The roles need not exist yet.
     pub async fn admit(&self, roles: &[&str]) -> Result<(), Error> {
         self.admissions().admit(roles).await
+    }
+
+    /// Takes `roles` off the list again. Returns when the server has taken it in; connections that
+    /// are open stay open.
+    pub async fn dismiss(&self, roles: &[&str]) -> Result<(), Error> {
+        self.admissions().dismiss(roles).await
+    }
+
+    /// Lets the user of this process log in as whoever is a member of `group` then, without a
+    /// reload for each. The server must be 16 or newer; otherwise nothing happens and the answer
+    /// is false.
+    pub async fn admit_members_of(&self, group: &str) -> Result<bool, Error> {
+        self.admissions().admit_members_of(group).await
     }
 
     /// The list behind [`admit`](Self::admit), to be kept elsewhere.

@@ -129,7 +129,7 @@ async fn a_listed_role_logs_in_by_the_socket_and_an_unlisted_one_does_not() {
         .admit(&["/.*"])
         .await
         .expect_err("a regular expression");
-    assert!(matches!(error, Error::RoleName { .. }), "{error}");
+    assert!(matches!(error, Error::RoleName(_)), "{error}");
     cluster.stop().await.expect("it stops");
 }
 

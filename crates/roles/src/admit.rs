@@ -1,8 +1,10 @@
 //! Making an application role usable, and taking that back.
 
 use rolegate_model::{RoleName, RoleNameError};
+use rolegate_pg::cluster::ident::{self, IdentError};
 use rolegate_pg::quote;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::closure;
 use crate::names::Names;
@@ -26,11 +28,28 @@ pub enum AdmitMode<'a> {
 pub struct Admission {
     /// The role's OID.
     pub role_oid: u32,
-    /// Login mode: the line `pg_ident.conf` needs, followed by a reload.
-    pub ident_line: Option<String>,
+    /// Login mode: what `pg_ident.conf` needs.
+    pub ident_line: Option<IdentLine>,
     /// Login mode: `track_activities` could not be switched off, because only a superuser may.
     /// Connections of this role can read each other's statements until somebody does.
     pub activity_visible: bool,
+}
+
+/// What `pg_ident.conf` needs, followed by a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentLine {
+    /// From 16 on: one line for all admitted roles. Once it is there, nothing is left to do.
+    Once(String),
+    /// Before it: a line for this role.
+    Role(String),
+}
+
+/// What was taken back and what is left to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dismissal {
+    /// Numbers of the lines of `pg_ident.conf` that still name the role; none if this connection
+    /// may not read them.
+    pub ident_lines: Option<Vec<i32>>,
 }
 
 /// Why a role was not admitted. Nothing has been granted, then.
@@ -39,6 +58,10 @@ pub enum AdmitError {
     /// The name has a special meaning or is not a name.
     #[error("the role cannot be admitted")]
     Name(#[from] RoleNameError),
+    /// Login mode: the operating system user, the map or the role would mean something else in
+    /// `pg_ident.conf`.
+    #[error("the role cannot be admitted")]
+    Ident(#[from] IdentError),
     /// No such role.
     #[error("there is no role {0}")]
     Unknown(String),
@@ -145,7 +168,11 @@ pub async fn admit(
                 transaction.batch_execute(&setting.concat()).await?;
             }
             admission.activity_visible = !superuser;
-            admission.ident_line = Some(ident_line(map, os_user, role.as_str()));
+            admission.ident_line = Some(if membership_options {
+                IdentLine::Once(ident::group_line(map, os_user, &admitted)?)
+            } else {
+                IdentLine::Role(ident::role_line(map, os_user, role.as_str())?)
+            });
         }
     }
     transaction.commit().await?;
@@ -153,13 +180,15 @@ pub async fn admit(
     Ok(admission)
 }
 
-/// Takes the admission back: both memberships, whoever granted them. In login mode the line in
-/// `pg_ident.conf` has to go too.
-pub async fn revoke_admission(
+/// Takes the admission back: both memberships, whoever granted them, and with them the right to
+/// connect. Says which lines of `pg_ident.conf` have to go too. Can be repeated.
+///
+/// `track_activities = off` stays: whether it was set before the admission is not known.
+pub async fn dismiss(
     client: &mut Client,
     names: &Names,
     role: &str,
-) -> Result<(), AdmitError> {
+) -> Result<Dismissal, AdmitError> {
     let role = RoleName::new(role)?;
     let (admitted, authenticator) = (names.role("admitted"), names.role("authenticator"));
     let transaction = client.transaction().await?;
@@ -195,32 +224,29 @@ pub async fn revoke_admission(
         }
     }
     transaction.commit().await?;
-    tracing::info!(role = role.as_str(), "admission revoked");
-    Ok(())
+    tracing::info!(role = role.as_str(), "role dismissed");
+    Ok(Dismissal {
+        ident_lines: ident_lines(client, role.as_str()).await?,
+    })
 }
 
-/// `MAP OS-USER ROLE` for `pg_ident.conf`. Quoted: since 16 an unquoted `all`, `+name` or `/name`
-/// stands for more than one role.
-pub fn ident_line(map: &str, os_user: &str, role: &str) -> String {
-    // The file has the quoting rule of SQL identifiers, and ends a field at the line's end.
-    let field = |text: &str| quote::ident(&text.replace(['\n', '\r'], ""));
-    [field(map), field(os_user), field(role)].join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ident_line;
-
-    #[test]
-    fn a_role_name_cannot_add_a_line_or_mean_a_group() {
-        assert_eq!(
-            ident_line("rolegate", "gate", "alice"),
-            r#""rolegate" "gate" "alice""#
-        );
-        assert_eq!(ident_line("m", "u", "+staff"), r#""m" "u" "+staff""#);
-        assert_eq!(
-            ident_line("m", "u", "a\"b\nm u postgres"),
-            r#""m" "u" "a""bm u postgres""#
-        );
+/// Lines of `pg_ident.conf` with this very name.
+async fn ident_lines(client: &Client, role: &str) -> Result<Option<Vec<i32>>, AdmitError> {
+    let lines = client
+        .query(
+            "select m.line_number from pg_catalog.pg_ident_file_mappings m \
+             where m.pg_username = $1 order by m.line_number",
+            &[&role],
+        )
+        .await;
+    match lines {
+        Ok(rows) => Ok(Some(
+            rows.iter()
+                .map(|row| row.try_get(0))
+                .collect::<Result<_, _>>()?,
+        )),
+        // For superusers, unless it was granted.
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

@@ -110,6 +110,11 @@ impl Names {
         format!("{}_{last_part}", self.role_prefix)
     }
 
+    /// All our roles.
+    pub fn roles(&self) -> impl Iterator<Item = String> {
+        ROLES.iter().map(|last_part| self.role(last_part))
+    }
+
     /// `sql`, which is written with the default names, with the names of this installation.
     ///
     /// Works on whole words: `rolegate` is the schema, `rolegate_` and the names of our roles

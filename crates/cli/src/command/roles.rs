@@ -2,12 +2,24 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
-use rolegate_roles::admit::{AdmitMode, admit, revoke_admission};
+use rolegate_roles::admit::{AdmitMode, IdentLine, admit, dismiss};
 use rolegate_roles::{bootstrap, verify};
 
 use super::connect::Target;
 use crate::logging::say;
+
+const ADMIT_EXAMPLES: &str = "\
+Examples:
+  rolegate roles admit alice --os-user rolegate --database postgresql://postgres@db/app
+  rolegate roles admit reporting --mode assume --database postgresql://postgres@db/app
+  rolegate roles admit carol --data-dir .rolegate";
+
+const DISMISS_EXAMPLES: &str = "\
+Examples:
+  rolegate roles dismiss alice --database postgresql://postgres@db/app
+  rolegate roles dismiss carol --data-dir .rolegate";
 
 /// The role model.
 #[derive(Debug, Subcommand)]
@@ -28,24 +40,34 @@ pub(crate) enum Roles {
         #[arg(long)]
         all: bool,
     },
-    /// Makes an application role usable.
+    /// Makes an application role usable: its tokens and logins are accepted from then on.
+    ///
+    /// In login mode `pg_ident.conf` needs a line, which is printed: from PostgreSQL 16 on one for
+    /// all roles, before it one for each. With `--data-dir` it is written and nothing is left to do.
+    #[command(after_help = ADMIT_EXAMPLES)]
     Admit {
         /// The role.
         role: String,
         #[command(flatten)]
         target: Target,
         /// How its calls run.
-        #[arg(long, default_value = "login")]
+        #[arg(long, value_enum, default_value_t = Mode::Login)]
         mode: Mode,
-        /// Login mode: the operating-system user the gateway runs as.
-        #[arg(long, value_name = "USER", required_if_eq("mode", "login"))]
+        /// Login mode: the operating-system user that the gateway runs as. With `--data-dir`, the
+        /// user of the private cluster.
+        #[arg(long, value_name = "USER")]
         os_user: Option<String>,
-        /// Login mode: name of the map in `pg_hba.conf`.
+        /// Login mode: name of the map in `pg_hba.conf` (`peer map=NAME`).
         #[arg(long, value_name = "NAME", default_value = "rolegate")]
         map: String,
     },
-    /// Takes an admission back.
-    Revoke {
+    /// Takes an admission back: the role is refused from then on, and its connections are closed
+    /// within a second.
+    ///
+    /// Removes the memberships that the admission made. Lines of `pg_ident.conf` that name the role
+    /// are listed; with `--data-dir` they are removed.
+    #[command(after_help = DISMISS_EXAMPLES)]
+    Dismiss {
         /// The role.
         role: String,
         #[command(flatten)]
@@ -90,32 +112,84 @@ pub(crate) async fn run(command: Roles) -> anyhow::Result<ExitCode> {
             os_user,
             map,
         } => {
-            let names = target.names()?;
-            let mut client = target.connect().await?;
-            let mode = match (mode, &os_user) {
-                (Mode::Login, Some(os_user)) => AdmitMode::Login { os_user, map: &map },
-                (Mode::Login, None) => anyhow::bail!("login mode needs --os-user"),
-                (Mode::Assume, _) => AdmitMode::Assume,
-            };
-            let admission = admit(&mut client, &names, &role, mode).await?;
-            say(format_args!("admitted {role}"));
-            if let Some(line) = admission.ident_line {
-                say("add this line to pg_ident.conf and reload the server:");
-                say(line);
-            }
-            if admission.activity_visible {
-                say("a superuser should run: alter role ... set track_activities = off");
-            }
+            let ident = (mode == Mode::Login).then_some((os_user, map));
+            admit_role(&role, &target, ident).await?;
         }
-        Roles::Revoke { role, target } => {
-            let names = target.names()?;
-            revoke_admission(&mut target.connect().await?, &names, &role).await?;
-            say(format_args!(
-                "revoked {role}; remove its line from pg_ident.conf, if it has one"
-            ));
-        }
+        Roles::Dismiss { role, target } => dismiss_role(&role, &target).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Admits in login mode with the operating system user and the map, else in assume mode.
+async fn admit_role(
+    role: &str,
+    target: &Target,
+    ident: Option<(Option<String>, String)>,
+) -> anyhow::Result<()> {
+    let names = target.names()?;
+    let private = target.private_cluster()?;
+    let (os_user, map) = match ident {
+        Some((Some(os_user), map)) => (Some(os_user), map),
+        Some((None, map)) => {
+            let own = private.as_ref().map(|private| private.os_user().to_owned());
+            (Some(own.context(
+                "login mode needs --os-user, the operating-system user that the gateway runs as",
+            )?), map)
+        }
+        None => (None, String::new()),
+    };
+    let mode = match &os_user {
+        Some(os_user) => AdmitMode::Login { os_user, map: &map },
+        None => AdmitMode::Assume,
+    };
+    let admission = admit(&mut target.connect().await?, &names, role, mode).await?;
+    say(format_args!("admitted {role}"));
+    match (admission.ident_line, private) {
+        (Some(IdentLine::Once(_)), Some(private)) => {
+            private.admit_members_of(&names.role("admitted")).await?;
+        }
+        (Some(IdentLine::Role(_)), Some(private)) => private.admit(&[role]).await?,
+        (Some(IdentLine::Once(line)), None) => {
+            say(
+                "pg_ident.conf needs this line, once for all roles; with it nothing is left to do:",
+            );
+            say(line);
+        }
+        (Some(IdentLine::Role(line)), None) => {
+            say("add this line to pg_ident.conf and run: select pg_reload_conf()");
+            say(line);
+        }
+        (None, _) => {}
+    }
+    if admission.activity_visible {
+        say("a superuser should run: alter role ... set track_activities = off");
+    }
+    Ok(())
+}
+
+async fn dismiss_role(role: &str, target: &Target) -> anyhow::Result<()> {
+    let names = target.names()?;
+    let mut client = target.connect().await?;
+    if let Some(private) = target.private_cluster()? {
+        private.dismiss(&[role]).await?;
+    }
+    let dismissal = dismiss(&mut client, &names, role).await?;
+    say(format_args!("dismissed {role}"));
+    match dismissal.ident_lines {
+        Some(lines) => {
+            for line in lines {
+                say(format_args!(
+                    "line {line} of pg_ident.conf still names it: remove it and run: \
+                     select pg_reload_conf()"
+                ));
+            }
+        }
+        None => say(
+            "only a superuser can see whether pg_ident.conf names it: remove such a line and \
+             reload the server",
+        ),
+    }
+    Ok(())
 }
 
 async fn verify(target: &Target, all: bool) -> anyhow::Result<ExitCode> {

@@ -139,7 +139,7 @@ fn mode(mode: tree::Mode) -> Mode {
 }
 
 /// Parses a database URL. User and password are refused: they would be used by nobody.
-pub(crate) fn endpoint(url: &str, tls: Option<bool>) -> anyhow::Result<Endpoint> {
+fn endpoint(url: &str, tls: Option<bool>) -> anyhow::Result<Endpoint> {
     let config: tokio_postgres::Config = url.parse()?;
     if config.get_user().is_some() || config.get_password().is_some() {
         anyhow::bail!(
@@ -147,6 +147,14 @@ pub(crate) fn endpoint(url: &str, tls: Option<bool>) -> anyhow::Result<Endpoint>
              and passwords come from password_files"
         );
     }
+    endpoint_of(&config, tls)
+}
+
+/// Where a parsed URL leads, whoever logs in there.
+pub(crate) fn endpoint_of(
+    config: &tokio_postgres::Config,
+    tls: Option<bool>,
+) -> anyhow::Result<Endpoint> {
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let database = config
         .get_dbname()

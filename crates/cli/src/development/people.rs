@@ -1,17 +1,26 @@
 //! The people of a development installation: real login roles with real passwords.
 
 use anyhow::Context as _;
-use rolegate_pg::cluster::Cluster;
+use postgres_protocol::password::scram_sha_256;
 use rolegate_pg::quote;
-use rolegate_roles::admit::{AdmitMode, admit};
 use rolegate_roles::names::Names;
+use rolegate_server::config::Mode;
+use secrecy::ExposeSecret as _;
+use tokio_postgres::Client;
+
+use super::server::Server;
 
 /// Somebody who can log in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Person {
     pub(crate) role: String,
     pub(crate) password: String,
+    /// How their calls run.
+    pub(crate) mode: Mode,
 }
+
+/// Of every development installation.
+pub(super) const FOUR: [&str; 4] = ["operator", "viewer", "alice", "bob"];
 
 /// 64 hex digits nobody knows.
 pub(crate) fn secret() -> String {
@@ -23,32 +32,28 @@ pub(crate) fn secret() -> String {
     text
 }
 
-/// The four people of every development installation.
-pub(super) async fn make(
-    cluster: &Cluster,
-    names: &Names,
-    database: &str,
-) -> anyhow::Result<Vec<Person>> {
-    let mut client = cluster.endpoint().connect("postgres", database).await?;
+/// The four people of every development installation, without those whose name is taken.
+pub(super) async fn make(server: &mut Server, names: &Names) -> anyhow::Result<Vec<Person>> {
+    let mut client = server.superuser().await?;
     let mut people = Vec::new();
-    for (role, member_of) in [
-        ("operator", Some(names.role("operator"))),
-        ("viewer", Some(names.role("viewer"))),
-        ("alice", None),
-        ("bob", None),
-    ] {
+    for role in FOUR {
+        if server.is_taken(role) {
+            continue;
+        }
         create(&client, role).await?;
-        if let Some(group) = member_of {
-            let sql = ["grant ", &quote::ident(&group), " to ", &quote::ident(role)].concat();
+        server.note(&client).await?;
+        if matches!(role, "operator" | "viewer") {
+            let group = quote::ident(&names.role(role));
+            let sql = ["grant ", &group, " to ", &quote::ident(role)].concat();
             client.batch_execute(&sql).await?;
         }
-        people.push(welcome(cluster, &mut client, names, role).await?);
+        people.push(welcome(server, &mut client, names, role).await?);
     }
     Ok(people)
 }
 
 /// Makes a login role unless it is there.
-async fn create(client: &tokio_postgres::Client, role: &str) -> anyhow::Result<()> {
+async fn create(client: &Client, role: &str) -> anyhow::Result<()> {
     let exists = client
         .query_opt(
             "select from pg_catalog.pg_roles where rolname = $1",
@@ -62,40 +67,51 @@ async fn create(client: &tokio_postgres::Client, role: &str) -> anyhow::Result<(
     Ok(())
 }
 
-/// Gives an existing login role a new password, admits it, and lets it connect.
+/// Gives an existing login role of ours a password, and admits it.
 pub(super) async fn welcome(
-    cluster: &Cluster,
-    client: &mut tokio_postgres::Client,
+    server: &Server,
+    client: &mut Client,
     names: &Names,
     role: &str,
 ) -> anyhow::Result<Person> {
-    let password = secret()[..24].to_owned();
+    let password = match server.password(role) {
+        Some(password) => password.expose_secret().to_owned(),
+        None => secret()[..24].to_owned(),
+    };
+    set_password(client, role, &password).await?;
+    if server.owns_schema(client).await? {
+        let sql = [
+            "grant usage on schema ",
+            &quote::ident(super::SCHEMA),
+            " to ",
+            &quote::ident(role),
+        ];
+        client.batch_execute(&sql.concat()).await?;
+    }
+    let mode = server
+        .admit(client, names, role)
+        .await
+        .with_context(|| format!("admitting {role}"))?;
+    Ok(Person {
+        role: role.to_owned(),
+        password,
+        mode,
+    })
+}
+
+/// Sets a password. The server gets its verifier, so that no log of statements has it.
+pub(super) async fn set_password(
+    client: &Client,
+    role: &str,
+    password: &str,
+) -> anyhow::Result<()> {
+    let verifier = scram_sha_256(password.as_bytes());
     let sql = [
         "alter role ",
         &quote::ident(role),
         " password ",
-        &quote::literal(&password),
-        "; grant connect on database ",
-        &quote::ident(super::DATABASE),
-        " to ",
-        &quote::ident(role),
-        "; grant usage on schema ",
-        &quote::ident(super::SCHEMA),
-        " to ",
-        &quote::ident(role),
-    ]
-    .concat();
-    client.batch_execute(&sql).await?;
-    let mode = AdmitMode::Login {
-        os_user: cluster.os_user(),
-        map: "rolegate",
-    };
-    admit(client, names, role, mode)
-        .await
-        .with_context(|| format!("admitting {role}"))?;
-    cluster.admit(&[role]).await?;
-    Ok(Person {
-        role: role.to_owned(),
-        password,
-    })
+        &quote::literal(&verifier),
+    ];
+    client.batch_execute(&sql.concat()).await?;
+    Ok(())
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rolegate_model::RoleName;
-use rolegate_pg::cluster::Cluster;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
 use super::people::Person;
+use super::server::Server;
 use super::write_private;
 use crate::process::Running;
 
@@ -49,7 +49,7 @@ impl std::fmt::Debug for User {
 const TOKEN_LIFETIME: Duration = Duration::from_hours(30 * 24);
 
 pub(super) async fn make(
-    cluster: &Cluster,
+    server: &Server,
     running: &Running,
     people: &[Person],
 ) -> anyhow::Result<Record> {
@@ -67,19 +67,31 @@ pub(super) async fn make(
             },
         );
     }
-    let url = cluster.endpoint().url("postgres", super::DATABASE);
     Ok(Record {
         gateway_url: format!("http://{}", running.gateway.context("a gateway")?),
         console_url: format!("http://{}", running.console.context("a console")?),
         metrics_url: format!("http://{}", running.metrics),
         database: super::DATABASE.to_owned(),
-        database_url: url,
+        database_url: server.url(),
         postgres_version: database.server_version().to_owned(),
         users,
     })
 }
 
 impl Record {
+    /// Reads the record that a development server wrote.
+    pub(crate) fn read(data_dir: &Path) -> anyhow::Result<Self> {
+        let file = data_dir.join("dev.json");
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!(
+                "{}: is `rolegate dev --data-dir {}` running?",
+                file.display(),
+                data_dir.display()
+            )
+        })?;
+        serde_json::from_str(&text).with_context(|| file.display().to_string())
+    }
+
     /// Writes `dev.json` into the data directory, readable by its owner only.
     pub(super) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(self)?;

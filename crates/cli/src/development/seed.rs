@@ -1,44 +1,63 @@
 //! Examples: plain SQL, part of the binary.
 
-use rolegate_pg::cluster::Cluster;
+use anyhow::Context as _;
 use rolegate_roles::names::Names;
 
 use super::people::{self, Person};
+use super::server::Server;
 
-/// An example: its scripts in order, and its people.
-struct Example {
+/// An example: its scripts in order, and what they make.
+#[derive(Debug)]
+pub(super) struct Example {
     name: &'static str,
     scripts: &'static [&'static str],
-    people: &'static [&'static str],
+    /// Who can log in.
+    pub(super) people: &'static [&'static str],
+    /// The other roles.
+    pub(super) roles: &'static [&'static str],
+    /// Besides the exposed one.
+    pub(super) schemas: &'static [&'static str],
 }
 
-const EXAMPLES: &[Example] = &[Example {
-    name: "expenses",
+/// The names of the examples.
+pub(crate) const NAMES: [&str; 1] = ["expenses"];
+
+const EXAMPLES: [Example; NAMES.len()] = [Example {
+    name: NAMES[0],
     scripts: &[
         include_str!("../../../../examples/expenses/roles.sql"),
         include_str!("../../../../examples/expenses/schema.sql"),
         include_str!("../../../../examples/expenses/seed.sql"),
     ],
     people: &["alice", "bob", "carol", "dave"],
+    roles: &[
+        "employee",
+        "manager",
+        "finance",
+        "auditor",
+        "expenses_owner",
+    ],
+    schemas: &["app"],
 }];
+
+/// The example of that name.
+pub(super) fn find(name: &str) -> anyhow::Result<&'static Example> {
+    EXAMPLES
+        .iter()
+        .find(|example| example.name == name)
+        .with_context(|| {
+            let known = NAMES.join(", ");
+            format!("there is no example {name:?}; there is: {known}")
+        })
+}
 
 /// Loads an example unless it is loaded already; gives its people.
 pub(super) async fn load(
-    cluster: &Cluster,
+    server: &mut Server,
     names: &Names,
-    name: &str,
+    example: &Example,
 ) -> anyhow::Result<Vec<Person>> {
-    let Some(example) = EXAMPLES.iter().find(|example| example.name == name) else {
-        let known: Vec<&str> = EXAMPLES.iter().map(|example| example.name).collect();
-        anyhow::bail!(
-            "there is no example {name:?}; there is: {}",
-            known.join(", ")
-        );
-    };
-    let mut client = cluster
-        .endpoint()
-        .connect("postgres", super::DATABASE)
-        .await?;
+    let mut client = server.superuser().await?;
     let loaded = client
         .query_opt(
             "select from pg_catalog.pg_namespace n \
@@ -53,9 +72,10 @@ pub(super) async fn load(
         }
         transaction.commit().await?;
     }
+    server.note(&client).await?;
     let mut everyone = Vec::new();
     for role in example.people {
-        everyone.push(people::welcome(cluster, &mut client, names, role).await?);
+        everyone.push(people::welcome(server, &mut client, names, role).await?);
     }
     Ok(everyone)
 }

@@ -9,7 +9,7 @@ use rolegate_roles::verify as logins;
 use serde_json::{Value, json};
 
 use super::client::{Http, send};
-use crate::development::{DATABASE, Installation, SCHEMA};
+use crate::development::{Installation, SCHEMA};
 
 type Proof = anyhow::Result<String>;
 
@@ -186,9 +186,8 @@ pub(super) async fn revocation(http: &Http, installation: &Installation) -> Proo
 }
 
 pub(super) async fn verify(installation: &Installation) -> Proof {
-    let endpoint = installation.endpoint();
     let report = logins::verify(&Names::default(), async |login: String| {
-        endpoint.connect(&login, DATABASE).await
+        installation.login(&login).await
     })
     .await?;
     if let Some(failure) = report.failures().next() {

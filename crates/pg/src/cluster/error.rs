@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::binaries::ServerVersion;
+use super::ident::IdentError;
 
 /// Why a private cluster could not be found, made, started or changed.
 #[derive(Debug, thiserror::Error)]
@@ -161,14 +162,8 @@ pub enum Error {
         seconds: u64,
     },
     /// A role name that cannot be written into `pg_ident.conf` with its plain meaning.
-    #[error(
-        "the role name {name:?} cannot be admitted: it starts with `/`, which PostgreSQL reads as \
-         a regular expression, or it is empty or has control characters"
-    )]
-    RoleName {
-        /// The name.
-        name: String,
-    },
+    #[error("the role cannot be admitted")]
+    RoleName(#[from] IdentError),
     /// The server did not take the new configuration.
     #[error("the server did not reload its configuration in time; see {}", log.display())]
     NotReloaded {

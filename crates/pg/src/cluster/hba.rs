@@ -1,8 +1,7 @@
 //! Who may log in: `pg_hba.conf`, `pg_ident.conf`, and admitting roles while the server runs.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +11,11 @@ use tokio::time::Instant;
 use super::directory::{Layout, write};
 use super::endpoint::SocketEndpoint;
 use super::error::Error;
+use super::ident::{self, IdentError};
 use super::os_user::OsUser;
+
+/// The map that [`PG_HBA`] names.
+const MAP: &str = "rolegate";
 
 /// The whole file: the socket for listed roles, loopback for passwords, nothing else.
 pub(super) const PG_HBA: &str = "\
@@ -26,6 +29,7 @@ host  all all 127.0.0.1/32 scram-sha-256
 const GENERATION: &str = "rolegate_cluster.admissions";
 
 const ROLES_FILE: &str = "admitted.json";
+const GROUPS_FILE: &str = "admitted-groups.json";
 const GENERATION_FILE: &str = "admissions.conf";
 const LOCK_FILE: &str = "admissions.lock";
 
@@ -66,34 +70,65 @@ impl Admissions {
         }
     }
 
+    /// The socket they log in through.
+    pub fn endpoint(&self) -> &SocketEndpoint {
+        &self.endpoint
+    }
+
+    /// The operating system user who may log in.
+    pub fn os_user(&self) -> &str {
+        &self.user.own_name
+    }
+
     /// Admits `roles`, whether they exist yet or not, and returns when the server knows it.
     pub async fn admit(&self, roles: &[&str]) -> Result<(), Error> {
-        for role in roles {
-            check_name(role)?;
-        }
-        let path = self.layout.config(LOCK_FILE);
-        let failed = || Error::io(format!("locking {}", path.display()));
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed())?;
-        // Held until the server has reloaded, so that generations appear one after the other.
-        let _lock = tokio::task::spawn_blocking(move || file.lock().map(|()| file))
-            .await
-            .map_err(|error| Error::io("waiting for a lock")(std::io::Error::other(error)))?
-            .map_err(failed())?;
+        self.change(|listed| {
+            listed
+                .roles
+                .extend(roles.iter().map(|role| (*role).to_owned()));
+        })
+        .await
+    }
 
-        let mut admitted = self.read()?;
-        let before = admitted.len();
-        admitted.extend(roles.iter().map(|role| (*role).to_owned()));
-        if admitted.len() == before {
+    /// Takes `roles` off the list again, and returns when the server knows it. Connections that
+    /// are open stay open. A role that is also let in as a member of a group still is.
+    pub async fn dismiss(&self, roles: &[&str]) -> Result<(), Error> {
+        self.change(|listed| listed.roles.retain(|role| !roles.contains(&&**role)))
+            .await
+    }
+
+    /// Admits whoever is a member of `group` when logging in, so that later members need no
+    /// reload. From PostgreSQL 16 on; before it nothing happens and the answer is false.
+    pub async fn admit_members_of(&self, group: &str) -> Result<bool, Error> {
+        let client = self.endpoint.connect("postgres", "postgres").await?;
+        let row = client
+            .query_one(
+                "select pg_catalog.current_setting('server_version_num')::pg_catalog.int4",
+                &[],
+            )
+            .await?;
+        if row.try_get::<_, i32>(0)? < ident::GROUPS_SINCE {
+            return Ok(false);
+        }
+        self.change(|listed| {
+            listed.groups.insert(group.to_owned());
+        })
+        .await?;
+        Ok(true)
+    }
+
+    /// Changes the list, and returns when the server knows it.
+    async fn change(&self, change: impl FnOnce(&mut Listed)) -> Result<(), Error> {
+        // Held until the server has reloaded, so that generations appear one after the other.
+        let _lock = self.lock().await?;
+        let before = self.read()?;
+        let mut listed = before.clone();
+        change(&mut listed);
+        if listed == before {
             return Ok(());
         }
         let generation = self.generation().await? + 1;
-        self.write(&admitted, generation)?;
+        self.write(&listed, generation)?;
         let client = self.endpoint.connect("postgres", "postgres").await?;
         client
             .execute("select pg_catalog.pg_reload_conf()", &[])
@@ -110,16 +145,39 @@ impl Admissions {
         Ok(())
     }
 
-    /// Writes all files as they were when the server last ran, or the first ones.
-    pub(super) fn write_all(&self) -> Result<(), Error> {
-        let mut admitted = self.read()?;
-        admitted.insert("postgres".to_owned());
-        write(&self.layout.config("pg_hba.conf"), PG_HBA, &self.user)?;
-        self.write(&admitted, 0)
+    async fn lock(&self) -> Result<File, Error> {
+        let path = self.layout.config(LOCK_FILE);
+        let failed = || Error::io(format!("locking {}", path.display()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed())?;
+        tokio::task::spawn_blocking(move || file.lock().map(|()| file))
+            .await
+            .map_err(|error| Error::io("waiting for a lock")(std::io::Error::other(error)))?
+            .map_err(failed())
     }
 
-    fn read(&self) -> Result<BTreeSet<String>, Error> {
-        let file = self.layout.config(ROLES_FILE);
+    /// Writes all files as they were when the server last ran, or the first ones.
+    pub(super) fn write_all(&self) -> Result<(), Error> {
+        let mut listed = self.read()?;
+        listed.roles.insert("postgres".to_owned());
+        write(&self.layout.config("pg_hba.conf"), PG_HBA, &self.user)?;
+        self.write(&listed, 0)
+    }
+
+    fn read(&self) -> Result<Listed, Error> {
+        Ok(Listed {
+            roles: self.read_names(ROLES_FILE)?,
+            groups: self.read_names(GROUPS_FILE)?,
+        })
+    }
+
+    fn read_names(&self, file: &str) -> Result<BTreeSet<String>, Error> {
+        let file = self.layout.config(file);
         match std::fs::read(&file) {
             Ok(text) => {
                 serde_json::from_slice(&text).map_err(|source| Error::Marker { file, source })
@@ -129,14 +187,17 @@ impl Admissions {
         }
     }
 
-    fn write(&self, admitted: &BTreeSet<String>, generation: u64) -> Result<(), Error> {
+    fn write(&self, listed: &Listed, generation: u64) -> Result<(), Error> {
+        // First, because it may refuse a name.
+        let ident = pg_ident(&self.user.own_name, listed)?;
         let file = |name: &str| -> PathBuf { self.layout.config(name) };
-        let roles = serde_json::to_string(admitted).map_err(|source| Error::Marker {
-            file: file(ROLES_FILE),
-            source,
-        })?;
-        write(&file(ROLES_FILE), &roles, &self.user)?;
-        let ident = pg_ident(&self.user.own_name, admitted);
+        for (name, names) in [(ROLES_FILE, &listed.roles), (GROUPS_FILE, &listed.groups)] {
+            let text = serde_json::to_string(names).map_err(|source| Error::Marker {
+                file: file(name),
+                source,
+            })?;
+            write(&file(name), &text, &self.user)?;
+        }
         write(&file("pg_ident.conf"), &ident, &self.user)?;
         // Last: whoever reads the new number must find the new roles.
         let settings = format!("{GENERATION} = '{generation}'\n");
@@ -162,29 +223,25 @@ pub(super) fn include_line() -> String {
     format!("include '{GENERATION_FILE}'\n")
 }
 
-fn pg_ident(os_user: &str, roles: &BTreeSet<String>) -> String {
+/// Who is let in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Listed {
+    roles: BTreeSet<String>,
+    /// Of which every member is.
+    groups: BTreeSet<String>,
+}
+
+fn pg_ident(os_user: &str, listed: &Listed) -> Result<String, IdentError> {
     let mut text = String::new();
-    for role in roles {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "rolegate {} {}", quoted(os_user), quoted(role));
+    for role in &listed.roles {
+        text.push_str(&ident::role_line(MAP, os_user, role)?);
+        text.push('\n');
     }
-    text
-}
-
-/// A token of `pg_ident.conf`. In quotes `all`, `+group`, `@file`, `#` and `,` mean themselves.
-fn quoted(token: &str) -> String {
-    format!("\"{}\"", token.replace('"', "\"\""))
-}
-
-/// Refuses what quoting cannot protect: a slash in front makes a regular expression of a token
-/// even inside quotes, from PostgreSQL 16 on.
-fn check_name(role: &str) -> Result<(), Error> {
-    if role.is_empty() || role.starts_with('/') || role.chars().any(char::is_control) {
-        return Err(Error::RoleName {
-            name: role.to_owned(),
-        });
+    for group in &listed.groups {
+        text.push_str(&ident::group_line(MAP, os_user, group)?);
+        text.push('\n');
     }
-    Ok(())
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -192,27 +249,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_role_gets_one_line_with_its_name_in_quotes() {
-        let roles = ["a b", "o\"brien", "+everyone", "all"]
-            .map(str::to_owned)
-            .into();
+    fn every_role_and_group_gets_one_line() {
+        let listed = Listed {
+            roles: ["a b", "+everyone"].map(str::to_owned).into(),
+            groups: ["admitted".to_owned()].into(),
+        };
         assert_eq!(
-            pg_ident("me", &roles),
-            "rolegate \"me\" \"+everyone\"\nrolegate \"me\" \"a b\"\n\
-             rolegate \"me\" \"all\"\nrolegate \"me\" \"o\"\"brien\"\n"
+            pg_ident("me", &listed).as_deref(),
+            Ok(
+                "\"rolegate\" \"me\" \"+everyone\"\n\"rolegate\" \"me\" \"a b\"\n\
+                 \"rolegate\" \"me\" +\"admitted\"\n"
+            )
         );
-    }
-
-    #[test]
-    fn names_that_quoting_cannot_protect_are_refused() {
-        for name in ["/.*", "", "a\nrolegate x postgres", "a\0b", "a\rb"] {
-            assert!(
-                matches!(check_name(name), Err(Error::RoleName { .. })),
-                "{name:?}"
-            );
-        }
-        for name in ["a/b", "größe", "a#b", "a,b", "@x"] {
-            assert!(check_name(name).is_ok(), "{name:?}");
-        }
+        assert!(PG_HBA.contains(&format!("map={MAP}\n")));
     }
 }

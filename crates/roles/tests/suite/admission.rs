@@ -1,6 +1,6 @@
 //! Admitting roles, refusing the powerful ones, and the closure behind both.
 
-use rolegate_roles::admit::{AdmitError, AdmitMode, admit, revoke_admission};
+use rolegate_roles::admit::{AdmitError, AdmitMode, Dismissal, IdentLine, admit, dismiss};
 use rolegate_roles::closure;
 
 use crate::installation::{Installation, sqlstate};
@@ -29,7 +29,7 @@ crate::on_each_version! {
         becomes(db, &alice).await.unwrap();
         let read = db.login("authenticator").await.batch_execute("select from public.hers").await;
         assert_eq!(sqlstate(read), "42501");
-        revoke_admission(&mut db.superuser().await, &db.names, &alice).await.unwrap();
+        dismiss(&mut db.superuser().await, &db.names, &alice).await.unwrap();
         assert_eq!(sqlstate(becomes(db, &alice).await), "42501");
         let admitted: bool = db.superuser().await
             .query_one(&*db.names.render(&format!("select pg_has_role('{alice}', 'rolegate_admitted', 'MEMBER')")), &[])
@@ -41,7 +41,15 @@ crate::on_each_version! {
         let alice = db.application_role("alice").await;
         assert_eq!(sqlstate(db.connect(&alice).await.map(drop)), "42501");
         let done = admit(&mut db.superuser().await, &db.names, &alice, LOGIN).await.unwrap();
-        assert_eq!(done.ident_line.unwrap(), format!("\"rolegate\" \"gate\" \"{alice}\""));
+        let groups = db.superuser().await
+            .query_one("select current_setting('server_version_num')::int4 >= 160000", &[])
+            .await.unwrap().get(0);
+        let expected = if groups {
+            IdentLine::Once(format!("\"rolegate\" \"gate\" +\"{}\"", db.names.role("admitted")))
+        } else {
+            IdentLine::Role(format!("\"rolegate\" \"gate\" \"{alice}\""))
+        };
+        assert_eq!(done.ident_line.unwrap(), expected);
         assert!(!done.activity_visible);
         let client = db.connect(&alice).await.unwrap();
         let setting: String = client.query_one("show track_activities", &[]).await.unwrap().get(0);
@@ -119,6 +127,39 @@ crate::on_each_version! {
         }
     }
 
+    async fn what_means_something_else_in_the_ident_map_is_refused_and_nothing_is_granted(db) {
+        let alice = db.application_role("alice").await;
+        for (os_user, map) in [("/.*", "rolegate"), ("gate", "a\nb"), ("", "rolegate")] {
+            let error = admit(&mut db.superuser().await, &db.names, &alice, AdmitMode::Login { os_user, map })
+                .await.unwrap_err();
+            assert!(matches!(error, AdmitError::Ident(_)), "{error}");
+        }
+        assert_eq!(sqlstate(db.connect(&alice).await.map(drop)), "42501");
+    }
+
+    async fn a_dismissal_names_the_lines_that_are_left(db) {
+        let alice = db.application_role("alice").await;
+        admit(&mut db.superuser().await, &db.names, &alice, LOGIN).await.unwrap();
+        let clean = dismiss(&mut db.superuser().await, &db.names, &alice).await.unwrap();
+        assert_eq!(clean, Dismissal { ident_lines: Some(vec![]) });
+        assert_eq!(sqlstate(db.connect(&alice).await.map(drop)), "42501");
+
+        let listed = rolegate_pg::cluster::Admissions::of_cluster(&db.cluster_directory).unwrap();
+        listed.admit(&[&alice]).await.unwrap();
+        let left = dismiss(&mut db.superuser().await, &db.names, &alice).await.unwrap();
+        assert_eq!(left.ident_lines.map(|lines| lines.len()), Some(1));
+        listed.dismiss(&[&alice]).await.unwrap();
+        let clean = dismiss(&mut db.superuser().await, &db.names, &alice).await.unwrap();
+        assert_eq!(clean, Dismissal { ident_lines: Some(vec![]) });
+
+        let grantor = db.application_role("person").await;
+        db.run(&format!(
+            "grant rolegate_grantor to {grantor}; grant {alice} to {grantor} with admin option;
+             grant connect on database roles_{} to {grantor}", db.unique)).await;
+        let unread = dismiss(&mut db.connect(&grantor).await.unwrap(), &db.names, &alice).await.unwrap();
+        assert_eq!(unread, Dismissal { ident_lines: None });
+    }
+
     async fn a_grant_by_somebody_else_is_revoked_too(db) {
         let alice = db.application_role("alice").await;
         let grantor = db.application_role("person").await;
@@ -131,7 +172,7 @@ crate::on_each_version! {
         let done = admit(&mut client, &db.names, &alice, AdmitMode::Assume).await.unwrap();
         assert!(done.role_oid > 0);
         becomes(db, &alice).await.unwrap();
-        revoke_admission(&mut db.superuser().await, &db.names, &alice).await.unwrap();
+        dismiss(&mut db.superuser().await, &db.names, &alice).await.unwrap();
         assert_eq!(sqlstate(becomes(db, &alice).await), "42501");
     }
 }

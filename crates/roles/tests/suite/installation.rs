@@ -19,6 +19,7 @@ pub(crate) fn versions() -> Vec<Version> {
 pub(crate) struct Installation {
     pub(crate) names: Names,
     pub(crate) unique: String,
+    pub(crate) cluster_directory: std::path::PathBuf,
     /// As a superuser, through the socket, to the cluster's own database.
     maintenance: Config,
     /// The same to the installation's database.
@@ -58,6 +59,7 @@ impl Installation {
         Self {
             names: Names::new("rolegate", &format!("t{unique}")).unwrap(),
             unique,
+            cluster_directory: cluster.directory.clone(),
             maintenance,
             socket: cluster.endpoint().config("postgres", &name),
             tcp,

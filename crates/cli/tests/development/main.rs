@@ -1,0 +1,6 @@
+//! `rolegate dev`, as a program.
+
+mod given;
+mod place;
+mod private;
+mod program;
