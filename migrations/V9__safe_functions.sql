@@ -22,6 +22,10 @@ as $$
 $$;
 revoke execute on function rolegate.definition_hash(oid) from public;
 
+-- Whoever declares a function safe vouches that no argument of a call becomes SQL text in it. Such
+-- text runs on the connection of the login that may become every admitted role: it could switch to
+-- another one, read as it, and switch back before the check at the end of the call, which would
+-- then see nothing (docs/adr/0002-session-core.md). Nothing but the declaration stands in between.
 create function rolegate.declare_safe(function regprocedure) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -44,6 +48,8 @@ end
 $$;
 revoke execute on function rolegate.declare_safe(regprocedure) from public;
 grant execute on function rolegate.declare_safe(regprocedure) to rolegate_operator;
+comment on function rolegate.declare_safe(regprocedure) is
+'Lets a function run in assume mode, in exactly its present text. Read it first: if an argument of a call becomes SQL text in it, a caller can act as any other role that is admitted in assume mode.';
 
 create function rolegate.undeclare_safe(function regprocedure) returns boolean
 language plpgsql volatile security definer
