@@ -285,3 +285,66 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{FUNCTIONS, PUBLIC};
+
+    /// Those whom nobody but an administrator of the cluster can be.
+    const LOGINS: [&str; 4] = ["gateway", "worker", "maintenance", "console"];
+
+    /// A function that people and applications may call has a section of its own in the reference;
+    /// the others have a row. Both say who may execute it.
+    #[test]
+    fn the_reference_has_every_function_with_its_grantees() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/sql.md");
+        let page = std::fs::read_to_string(file).expect("docs/reference/sql.md is there");
+        for function in FUNCTIONS {
+            let signature = function.signature;
+            let mut expected: Vec<String> = function
+                .grantees
+                .iter()
+                .map(|grantee| match *grantee {
+                    PUBLIC => "PUBLIC".to_owned(),
+                    role => format!("rolegate_{role}"),
+                })
+                .collect();
+            expected.sort();
+            // `emit` is granted to nobody and made to be granted.
+            let section = signature == "rolegate.emit(text,jsonb)"
+                || function.grantees.iter().any(|role| !LOGINS.contains(role));
+            let text = if section {
+                let heading = format!("### `{signature}`\n");
+                let (_, rest) = page
+                    .split_once(&heading)
+                    .unwrap_or_else(|| panic!("no section {heading}"));
+                let section = rest.split("\n#").next().unwrap_or_default();
+                let (_, grantees) = section
+                    .split_once("Granted to:")
+                    .unwrap_or_else(|| panic!("{signature}: who may execute it?"));
+                grantees.split('.').next().unwrap_or_default()
+            } else {
+                let row = format!("| `{signature}` | ");
+                let (_, rest) = page
+                    .split_once(&row)
+                    .unwrap_or_else(|| panic!("no row {row}"));
+                rest.split('|').next().unwrap_or_default()
+            };
+            let mut named: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+            named.sort_unstable();
+            assert_eq!(named, expected, "{signature}");
+            if expected.is_empty() {
+                assert_eq!(text.trim(), "nobody", "{signature}");
+            }
+        }
+        let listed =
+            page.matches("### `rolegate.").count() + page.matches("\n| `rolegate.").count();
+        assert_eq!(
+            listed,
+            FUNCTIONS.len(),
+            "the page has functions that are gone"
+        );
+    }
+}
