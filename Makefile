@@ -34,7 +34,8 @@ bench-gateway: ## calls against pgbench, a bare HTTP handler and postgraphile, i
 	cargo build --release --bin rolegate
 	$(PYTHON) bench/gateway.py
 
-docs: ## the book, into docs/book (needs mdbook: cargo install mdbook)
+docs: ## the book, into docs/book; installs mdbook into .tools the first time
+	@./.ci/tools mdbook
 	mdbook build docs
 
 fmt: ## format everything
