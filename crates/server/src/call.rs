@@ -192,10 +192,15 @@ impl Session {
         let procedures = calls
             .iter()
             .any(|call| call.function.kind == FunctionKind::Procedure);
-        let transaction = match (self.dry_run, procedures) {
-            (true, _) => Transaction::Explicit(End::Rollback),
-            (false, true) => Transaction::Explicit(End::Commit),
-            (false, false) => Transaction::Implicit,
+        let transaction = if self.dry_run {
+            Transaction::Explicit(End::Rollback)
+        } else if procedures
+            || self.caller.mode == Mode::Assume
+            || self.database.catalog.snapshot().has_deferrable()
+        {
+            Transaction::Explicit(End::Commit)
+        } else {
+            Transaction::Implicit
         };
         let read_only = finish.is_none()
             && !calls.is_empty()

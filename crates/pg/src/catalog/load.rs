@@ -54,9 +54,11 @@ pub(super) async fn snapshot(
         .query(include_str!("sql/types.sql"), &[&wanted])
         .await?;
     let types = rows.iter().map(type_of).collect::<Result<Types, _>>()?;
+    let deferrable = "select exists (select from pg_catalog.pg_trigger where tgdeferrable)";
+    let has_deferrable = transaction.query_one(deferrable, &[]).await?.get(0);
     transaction.commit().await?;
     let default_schema = schemas.first().cloned().unwrap_or_default();
-    Ok(Snapshot::new(functions, types, default_schema))
+    Ok(Snapshot::new(functions, types, default_schema).with_deferrable(has_deferrable))
 }
 
 /// Functions declared safe for assume mode in their present definition.

@@ -12,6 +12,7 @@ pub struct Snapshot {
     by_name: HashMap<String, Vec<Arc<Function>>>,
     types: Types,
     default_schema: String,
+    has_deferrable: bool,
 }
 
 impl Snapshot {
@@ -31,7 +32,23 @@ impl Snapshot {
             by_name,
             types,
             default_schema: default_schema.into(),
+            has_deferrable: true,
         }
+    }
+
+    /// Says whether the database has constraints or triggers that may wait for the commit.
+    #[must_use]
+    pub fn with_deferrable(self, has_deferrable: bool) -> Self {
+        Self {
+            has_deferrable,
+            ..self
+        }
+    }
+
+    /// Whether some constraint or trigger of the database may wait for the commit; said too where
+    /// nobody looked.
+    pub fn has_deferrable(&self) -> bool {
+        self.has_deferrable
     }
 
     /// All functions, ordered by schema, name and OID.

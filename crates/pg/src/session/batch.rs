@@ -147,12 +147,10 @@ impl SegmentWriter<'_> {
         if let Some(statement) = finish {
             self.statement(request.role.oid, statement, Step::Finish)?;
         }
-        self.ours(
-            session,
-            "set constraints all immediate",
-            Vec::new(),
-            Step::Constraints,
-        )?;
+        if let Transaction::Explicit(_) = request.transaction {
+            let sql = "set constraints all immediate";
+            self.ours(session, sql, Vec::new(), Step::Constraints)?;
+        }
         let params = std::mem::take(&mut self.segment.check);
         if session.read_only_resets && request.access == Access::ReadOnly {
             // One that outlives the transaction would run its query, and write, at commit.

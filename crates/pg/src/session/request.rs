@@ -66,10 +66,13 @@ pub enum Access {
 /// How the transaction starts and ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transaction {
-    /// The segment itself: it commits at `Sync`. For `select` of functions, which can't end it.
+    /// The segment itself: it commits at `Sync`. For `select` of functions, which can't end it, in
+    /// a database where nothing is deferred: `set constraints` outside of `begin` would write a
+    /// warning to the server's log.
     Implicit,
-    /// `begin` and `commit` or `rollback`: for procedures, which could commit on their own
-    /// otherwise, and for dry runs.
+    /// `begin`, `set constraints all immediate` before the check, and `commit` or `rollback`: for
+    /// procedures, which could commit on their own otherwise, for dry runs, where something may
+    /// be deferred, and wherever a deferred trigger could leave the role.
     Explicit(End),
 }
 

@@ -301,8 +301,7 @@ impl Worker {
             match self.connection.receive().await? {
                 Message::DataRow(row) => {
                     let values = answer::columns(&row)?;
-                    undisturbed =
-                        hygiene::undisturbed(&values, &self.names, self.hygiene.as_ref());
+                    undisturbed = hygiene::undisturbed(&values, &self.names, self.hygiene.as_ref());
                 }
                 Message::CommandComplete(_) => completed += 1,
                 Message::ReadyForQuery(body) => {

@@ -42,19 +42,17 @@ async fn a_deferred_trigger_fires_before_the_check() {
             "select set_config('rolegate.signed_claims', '', true)",
         ] {
             let sql = format!("insert into api.run values ('fuse'); {sql}");
-            for make in [request, explicit] as [fn(&_, [Statement; 1]) -> Request; 2] {
-                let outcome = stage
-                    .run(&stage.alice, make(&stage.alice, [light(&sql)]))
-                    .await;
-                assert!(
-                    matches!(outcome, Err(SessionError::IdentityChanged)),
-                    "{outcome:?}"
-                );
-            }
+            let outcome = stage
+                .run(&stage.alice, explicit(&stage.alice, [light(&sql)]))
+                .await;
+            assert!(
+                matches!(outcome, Err(SessionError::IdentityChanged)),
+                "{outcome:?}"
+            );
         }
         let switch = format!("set local role {}", quote::ident(stage.bob.name()));
         let outcome = stage
-            .run(&stage.alice, request(&stage.alice, [light(&switch)]))
+            .run(&stage.alice, explicit(&stage.alice, [light(&switch)]))
             .await;
         match stage.mode {
             Mode::Login => assert_eq!(code(outcome), "42501"),
@@ -66,7 +64,10 @@ async fn a_deferred_trigger_fires_before_the_check() {
             }
         }
         let fails = stage
-            .run(&stage.alice, request(&stage.alice, [light("select 1 / 0")]))
+            .run(
+                &stage.alice,
+                explicit(&stage.alice, [light("select 1 / 0")]),
+            )
             .await;
         let Err(SessionError::Database {
             statement: None,
@@ -92,7 +93,7 @@ async fn a_trigger_that_defers_itself_again_is_still_the_role() {
                 "set constraints all deferred; insert into api.fuse values ({})",
                 quote::literal(sql)
             );
-            stage.run(&stage.alice, request(&stage.alice, [light(&again)]))
+            stage.run(&stage.alice, explicit(&stage.alice, [light(&again)]))
         };
         later("insert into api.run values (concat_ws(' ', current_user, rolegate.claim('sub')))")
             .await

@@ -2,6 +2,7 @@
 
 mod leaks;
 mod names;
+mod server_log;
 mod sessions;
 mod statements;
 

@@ -36,7 +36,7 @@ select
         select coalesce(sum(pg_catalog.hashtextextended(d.datname || coalesce(d.datacl::text, '') || d.datdba::text, 5)::numeric), 0)
         from pg_catalog.pg_database d
     ))::text as privileges,
-    -- functions of the exposed schemas, their types and comments
+    -- functions of the exposed schemas, their types and comments; whether anything is deferrable
     ((
         select coalesce(sum(pg_catalog.hashint8extended(p.xmin::text::int8, p.oid::int8)::numeric), 0)
         from pg_catalog.pg_proc p
@@ -60,4 +60,7 @@ select
         select coalesce(sum(pg_catalog.hashint8extended(d.xmin::text::int8, d.objoid::int8)::numeric), 0)
         from pg_catalog.pg_description d
         where d.objoid >= 16384
+    )
+    + (
+        select pg_catalog.count(*) from pg_catalog.pg_trigger g where g.tgdeferrable
     ))::text as functions
