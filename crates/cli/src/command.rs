@@ -19,17 +19,90 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use connect::open;
 
+const START: &str = "\
+Start here:
+  rolegate demo                     Plays a story against a private PostgreSQL, asserting every step
+  rolegate dev --example expenses   The same server to try things on; people and tokens are in
+                                    .rolegate/dev.json
+
+Exit codes:
+  0   Done
+  1   It failed; the reason is on standard error
+  2   The answer is no: findings of audit, failed checks of verify, what explain says is denied
+  64  The command line is wrong
+  130 A second signal ended a server that was stopping";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  rolegate config check && rolegate serve
+  rolegate serve gateway console
+  rolegate --config /etc/rolegate/staging.toml serve --gateway 127.0.0.1:9000
+
+Without a configuration of your own, `rolegate dev` is the way to start.";
+
+const DEV_EXAMPLES: &str = "\
+Examples:
+  rolegate dev --example expenses
+  rolegate dev --gateway 127.0.0.1:0 --console 127.0.0.1:0 --metrics 127.0.0.1:0
+  rolegate dev --postgres wheel --data-dir /var/lib/rolegate-dev
+  rolegate dev --postgres postgresql://postgres@127.0.0.1/app   (password in PGPASSWORD)
+
+It runs until Ctrl-C. With --data-dir, other commands find its database:
+  rolegate roles admit carol --data-dir .rolegate";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  rolegate demo
+  rolegate demo --postgres wheel --data-dir /tmp/demo";
+
+const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  rolegate migrate --database postgresql://db.example/app --password-file migrator.pw
+  rolegate migrate --database postgresql://db.example/app --status
+  rolegate migrate --data-dir .rolegate --dry-run";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  rolegate explain --as alice --function api.submit_claim --data-dir .rolegate
+  rolegate explain --as alice --table app.expense_claim --key id=1 --data-dir .rolegate
+  rolegate explain --as bob --table app.expense_claim --privilege update --column status \\
+      --claims '{\"org_id\": 7}' --database postgresql://me@db.example/app
+
+Exit code 2 if it is denied.";
+
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  rolegate audit --data-dir .rolegate
+  rolegate audit --database postgresql://me@db.example/app --expose api --expose reports \\
+      --allow audit-allow.toml --format sarif > audit.sarif
+
+Exit code 2 if there are findings that the file does not allow.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  rolegate completions bash > ~/.local/share/bash-completion/completions/rolegate
+  rolegate completions zsh > ~/.zfunc/_rolegate";
+
 /// PostgreSQL as an application backend: the database's own roles decide everything.
 #[derive(Debug, Parser)]
 #[command(
     name = "rolegate",
     version,
     propagate_version = true,
-    max_term_width = 100
+    max_term_width = 100,
+    after_help = START
 )]
 pub(crate) struct Arguments {
-    /// Configuration file; `rolegate.toml` or `/etc/rolegate/rolegate.toml` if there is one.
-    #[arg(long, global = true, value_name = "FILE", env = "ROLEGATE_CONFIG")]
+    /// Configuration file of `serve` and `config`; otherwise `rolegate.toml` or
+    /// `/etc/rolegate/rolegate.toml` if there is one.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ROLEGATE_CONFIG",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
     config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -37,28 +110,43 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs surfaces: the gateway, and the metrics and health listener.
+    /// Runs surfaces (the gateway, the console) as configured, until SIGTERM.
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(serve::Serve),
-    /// Runs everything on loopback with a private PostgreSQL cluster.
+    /// Runs everything on loopback with a private PostgreSQL cluster, to try things on.
+    ///
+    /// Makes roles, schema, people and tokens, runs all surfaces, and prints `ready` when they
+    /// answer. Addresses, people, passwords and tokens are in `dev.json` in the data directory.
+    #[command(after_help = DEV_EXAMPLES)]
     Dev(dev::Dev),
     /// Plays the expenses story against a fresh development server and asserts every step.
+    ///
+    /// By real HTTP calls. The exit code says whether all held.
+    #[command(after_help = DEMO_EXAMPLES)]
     Demo(demo::Demo),
-    /// Makes or updates our schema, as the migrator.
+    /// Makes or updates our schema in a database, as `rolegate_migrator`.
+    ///
+    /// It is this login that connects, whoever the URL names; `rolegate roles bootstrap` made it.
+    /// Only what is missing is done.
+    #[command(after_help = MIGRATE_EXAMPLES)]
     Migrate(migrate::Migrate),
-    /// The role model: bootstrap, verify, admit.
+    /// The role model: bootstrap a database, verify it, admit roles and dismiss them.
     #[command(subcommand)]
     Roles(roles::Roles),
     /// API tokens: mint, list, revoke, import.
     #[command(subcommand)]
     Token(token::Token),
     /// Says whether a role may do something, and what decides it.
+    #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(explain::Explain),
     /// Looks for what is reachable that should not be.
+    #[command(after_help = AUDIT_EXAMPLES)]
     Audit(audit::Audit),
-    /// The configuration: check it, or print its JSON schema.
+    /// The configuration: check it, or print its schema or reference.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Prints shell completions.
+    /// Prints a completion script for a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions(completions::Completions),
 }
 
@@ -91,11 +179,4 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        super::Arguments::command().debug_assert();
-    }
-}
+mod tests;

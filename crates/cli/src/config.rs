@@ -3,8 +3,12 @@
 
 mod build;
 mod load;
+mod peers;
+mod reference;
 mod tree;
 
 pub(crate) use build::{endpoint_of, is_loopback, plan, read_seal_key};
 pub(crate) use load::{Loaded, load};
+pub(crate) use peers::Outcome;
+pub(crate) use reference::page as reference_page;
 pub(crate) use tree::{Config, Log, LogFormat};

@@ -216,7 +216,7 @@ fn seal_key(data_dir: &Path) -> anyhow::Result<Vec<u8>> {
         let secret = people::secret();
         write_private(&path, secret.as_bytes())?;
     }
-    crate::config::read_seal_key(&path)
+    crate::config::read_seal_key(&path).with_context(|| path.display().to_string())
 }
 
 /// Writes a file that only its owner may read.

@@ -30,6 +30,11 @@ pub(crate) fn failed(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
+    note(text);
+}
+
+/// Prints a line for the user beside the output.
+pub(crate) fn note(text: impl std::fmt::Display) {
     // Nothing is left to do if standard error is gone.
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -3,6 +3,8 @@
 mod command;
 mod config;
 mod development;
+#[cfg(test)]
+mod golden;
 mod logging;
 mod process;
 mod story;
@@ -11,8 +13,19 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// A wrong command line (`EX_USAGE`): 2 is an answer of some commands.
+const USAGE: u8 = 64;
+
 fn main() -> ExitCode {
-    let arguments = command::Arguments::parse();
+    let arguments = match command::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to do if the output is gone.
+            let _ = error.print();
+            // Help and version were asked for.
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
     match command::run(arguments) {
         Ok(code) => code,
         Err(error) => {

@@ -16,19 +16,19 @@ use crate::logging::say;
 pub(crate) struct Audit {
     #[command(flatten)]
     target: Target,
-    /// Exposed schemas.
+    /// Exposed schema, once for each.
     #[arg(long = "expose", value_name = "SCHEMA", default_value = "api")]
     schemas: Vec<String>,
-    /// How roles run.
+    /// How roles run: assume mode has findings of its own.
     #[arg(long, default_value = "login")]
     mode: Mode,
-    /// File with findings that are accepted, each with a reason.
+    /// TOML file with findings that are accepted, each with a reason.
     #[arg(long, value_name = "FILE")]
     allow: Option<PathBuf>,
-    /// Some surface runs SQL text that callers write: asks for the newest server version.
+    /// Judges the server version as for a surface that runs SQL text of callers.
     #[arg(long)]
     caller_sql: bool,
-    /// Output.
+    /// Output format.
     #[arg(long, default_value = "text")]
     format: Format,
 }

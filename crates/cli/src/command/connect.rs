@@ -11,30 +11,48 @@ use tokio_postgres::Client;
 
 use crate::development::{self, Record};
 
+/// Over these options in the help, which many commands share.
+const HEADING: &str = "Database";
+
 /// Which database, and as whom.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Database")]
 pub(crate) struct Target {
-    /// `postgresql://USER@HOST:PORT/DATABASE`. USER is the login this command runs as.
+    /// `postgresql://USER@HOST:PORT/DATABASE`; USER is the login this command runs as.
     #[arg(
         long = "database",
         value_name = "URL",
         env = "ROLEGATE_DATABASE",
         hide_env_values = true,
+        help_heading = HEADING,
         required_unless_present = "data_dir"
     )]
     url: Option<String>,
     /// File with the password of that login.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = HEADING)]
     password_file: Option<PathBuf>,
     /// The database of `rolegate dev --data-dir DIR`, as its superuser; instead of --database.
-    #[arg(long, value_name = "DIR", conflicts_with = "password_file")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with = "password_file",
+        help_heading = HEADING
+    )]
     data_dir: Option<PathBuf>,
     /// Schema of our own objects.
-    #[arg(long, value_name = "NAME", default_value = "rolegate")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "rolegate",
+        help_heading = HEADING
+    )]
     schema: String,
     /// Prefix of our own roles.
-    #[arg(long, value_name = "PREFIX", default_value = "rolegate")]
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        default_value = "rolegate",
+        help_heading = HEADING
+    )]
     role_prefix: String,
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct Demo {
     /// Where PostgreSQL comes from: auto, system (optionally system:MAJOR), or wheel.
     #[arg(long, value_name = "SOURCE", default_value = "auto", value_parser = super::dev::parse_source)]
     postgres: Source,
-    /// Level of the log on standard error.
+    /// Level of the log on standard error: off, error, warn, info, debug, or a filter.
     #[arg(long, value_name = "LEVEL", default_value = "off")]
     log_level: String,
 }

@@ -17,7 +17,7 @@ use crate::process::signalled;
 /// Prints `ready` when they answer; addresses, people and tokens are in `dev.json` there.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
-    /// Where cluster, keys and `dev.json` live.
+    /// Where the cluster, keys and `dev.json` live; made if it is missing.
     #[arg(long, value_name = "DIR", default_value = ".rolegate")]
     data_dir: PathBuf,
     /// Address of the gateway; port 0 takes any free one.
@@ -26,10 +26,10 @@ pub(crate) struct Dev {
     /// Address of the console; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     console: SocketAddr,
-    /// Address of metrics and health.
+    /// Address of metrics and health; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     metrics: SocketAddr,
-    /// Loads an example.
+    /// Loads an example with people of its own.
     #[arg(long, value_name = "NAME", value_parser = EXAMPLES)]
     example: Option<String>,
     /// Where PostgreSQL comes from.
@@ -43,14 +43,14 @@ pub(crate) struct Dev {
     /// With --postgres URL: go on although something is in that cluster already.
     #[arg(long)]
     yes: bool,
-    /// Level of the log on standard error.
+    /// Level of the log on standard error: off, error, warn, info, debug, or a filter.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log_level: String,
 }
 
 /// The value of --postgres. Never shown in an error, because a URL may hold a password.
 fn parse_postgres(text: &str) -> Result<Postgres, String> {
-    if text.starts_with("postgresql://") || text.starts_with("postgres://") {
+    if text.contains("://") {
         return Ok(Postgres::Given(SecretString::from(text.to_owned())));
     }
     parse_source(text)

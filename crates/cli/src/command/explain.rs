@@ -14,31 +14,31 @@ use crate::logging::say;
 pub(crate) struct Explain {
     #[command(flatten)]
     target: Target,
-    /// The role.
+    /// The role in question.
     #[arg(long = "as", value_name = "ROLE")]
     role: String,
-    /// To call a function: `schema.name`, or with argument types.
+    /// May it call this function: `schema.name`, or with types `schema.name(int, text)`.
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
-    /// To use a table or view: `schema.name`.
+    /// May it use this table or view: `schema.name`.
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
-    /// How it uses the table.
+    /// What it would do with the table.
     #[arg(long, default_value = "select", requires = "table")]
     privilege: How,
-    /// Columns it reads or writes; all by default.
+    /// Column it would read or write, once for each; all by default.
     #[arg(long = "column", value_name = "NAME", requires = "table")]
     columns: Vec<String>,
     /// Which row: `column=value`, once for each column of the key.
     #[arg(long = "key", value_name = "COLUMN=VALUE", requires = "table")]
     key: Vec<String>,
-    /// To run one statement, which is planned and not run.
+    /// May it run this statement, which is planned and not run.
     #[arg(long, value_name = "SQL")]
     sql: Option<String>,
     /// Claims as JSON, for policies that read `request.jwt.claims`.
     #[arg(long, value_name = "JSON")]
     claims: Option<String>,
-    /// Prints JSON.
+    /// Prints the answer as JSON.
     #[arg(long)]
     json: bool,
 }

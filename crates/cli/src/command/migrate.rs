@@ -8,7 +8,7 @@ use rolegate_roles::migrate;
 use super::connect::Target;
 use crate::logging::say;
 
-/// Makes or updates our schema. Connects as the migrator, or as the user of the URL.
+/// Makes or updates our schema in a database.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     #[command(flatten)]

@@ -10,6 +10,20 @@ use rolegate_roles::{bootstrap, verify};
 use super::connect::Target;
 use crate::logging::say;
 
+const BOOTSTRAP_EXAMPLES: &str = "\
+Examples:
+  rolegate roles bootstrap --database postgresql://postgres@db/app > bootstrap.sql
+  rolegate roles bootstrap --apply --database postgresql://postgres@db/app
+
+Next: rolegate migrate";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  rolegate roles verify --database postgresql:///app?host=/run/postgresql
+  rolegate roles verify --data-dir .rolegate --all
+
+Exit code 2 if a check fails.";
+
 const ADMIT_EXAMPLES: &str = "\
 Examples:
   rolegate roles admit alice --os-user rolegate --database postgresql://postgres@db/app
@@ -25,6 +39,10 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Roles {
     /// Prints the SQL a superuser runs once for a database, or runs it.
+    ///
+    /// It makes our roles and the empty schema, takes from PUBLIC what nobody needs, and can be
+    /// repeated.
+    #[command(after_help = BOOTSTRAP_EXAMPLES)]
     Bootstrap {
         #[command(flatten)]
         target: Target,
@@ -33,6 +51,9 @@ pub(crate) enum Roles {
         apply: bool,
     },
     /// Connects as every login of ours and proves that it can do what it must and nothing else.
+    ///
+    /// The logins come in without a password (a peer map), or all by that of `--password-file`.
+    #[command(after_help = VERIFY_EXAMPLES)]
     Verify {
         #[command(flatten)]
         target: Target,

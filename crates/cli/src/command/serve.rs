@@ -53,6 +53,7 @@ impl std::fmt::Display for Surface {
 pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<ExitCode> {
     let loaded = config::load(named)?;
     crate::logging::start(&loaded.config.log)?;
+    loaded.warn();
     let plan = config::plan(&loaded.config)?;
     let config = loaded.config;
     let runs = |surface| command.surfaces.contains(&surface);

@@ -8,19 +8,46 @@ use clap::Subcommand;
 use uuid::Uuid;
 
 use super::connect::Target;
-use crate::logging::say;
+use crate::logging::{note, say};
+
+const MINT_EXAMPLES: &str = "\
+Examples:
+  rolegate token mint alice --description 'nightly import' --days 30 --data-dir .rolegate
+  rolegate token mint reporting --scopes scopes.json --database postgresql://me@db.example/app
+
+The token is printed once and kept as a hash only.";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  rolegate token list --data-dir .rolegate";
+
+const REVOKE_EXAMPLES: &str = "\
+Examples:
+  rolegate token revoke 0199a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b --data-dir .rolegate
+
+It is refused everywhere within a second.";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  rolegate token import-pgarachne --database postgresql://me@db.example/app";
 
 /// API tokens.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
-    /// Mints a token for a role the operator is a member of, and prints it once.
+    /// Mints a token for a role that you are a member of, and prints it once.
+    #[command(after_help = MINT_EXAMPLES)]
     Mint {
-        /// The role.
+        /// The role it stands for.
         role: String,
         #[command(flatten)]
         target: Target,
-        /// What it is for.
-        #[arg(long, default_value = "")]
+        /// What it is for; shown by `token list`.
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true
+        )]
         description: String,
         /// Days it is valid.
         #[arg(
@@ -30,19 +57,21 @@ pub(crate) enum Token {
             conflicts_with = "never_expires"
         )]
         days: i32,
-        /// It never expires.
+        /// It is valid until it is revoked.
         #[arg(long)]
         never_expires: bool,
         /// File with scopes as JSON: `{"functions": ["api.read_*"], "surfaces": ["calls"]}`.
         #[arg(long, value_name = "FILE")]
         scopes: Option<PathBuf>,
     },
-    /// Lists tokens.
+    /// Lists all tokens with their ids and states, never with the tokens themselves.
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         #[command(flatten)]
         target: Target,
     },
-    /// Revokes a token.
+    /// Revokes a token, by its id.
+    #[command(after_help = REVOKE_EXAMPLES)]
     Revoke {
         /// Its id, as listed.
         token_id: Uuid,
@@ -50,6 +79,7 @@ pub(crate) enum Token {
         target: Target,
     },
     /// Imports the token table of PgArachne (`pgarachne.api_tokens`) of the same database.
+    #[command(after_help = IMPORT_EXAMPLES)]
     ImportPgarachne {
         #[command(flatten)]
         target: Target,
@@ -88,7 +118,12 @@ pub(crate) async fn run(command: Token) -> anyhow::Result<ExitCode> {
                 .await?;
             say(row.get::<_, String>(1));
             let expires: Option<String> = row.get(2);
-            tracing::info!(token_id = %row.get::<_, Uuid>(0), expires, "minted");
+            // Beside the token, so that `$(rolegate token mint ...)` is the token alone.
+            note(format_args!(
+                "id {}, expires {}",
+                row.get::<_, Uuid>(0),
+                expires.as_deref().unwrap_or("never")
+            ));
         }
         Token::List { target } => list(&target).await?,
         Token::Revoke { token_id, target } => {

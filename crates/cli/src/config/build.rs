@@ -75,7 +75,8 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
         .iter()
         .map(|(role, path)| {
             let text = std::fs::read_to_string(path)
-                .with_context(|| format!("password file of {role}: {}", path.display()))?;
+                // Without the path: it may be a password in the wrong place.
+                .with_context(|| format!("password_files.{role}"))?;
             Ok((
                 role.clone(),
                 SecretString::from(text.trim_end_matches(['\r', '\n']).to_owned()),
@@ -202,13 +203,13 @@ pub(crate) fn is_loopback(host: &str) -> bool {
 
 /// Reads 64 hex digits.
 pub(crate) fn read_seal_key(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    // Without the path: it may be the key in the wrong place.
+    let text = std::fs::read_to_string(path)?;
     let text = text.trim();
     let valid = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     anyhow::ensure!(
         valid,
-        "{} must hold 64 hex digits; make one with: openssl rand -hex 32",
-        path.display()
+        "the file must hold 64 hex digits; make one with: openssl rand -hex 32"
     );
     (0..32)
         .map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).context("hex"))

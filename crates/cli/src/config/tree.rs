@@ -70,12 +70,16 @@ pub(crate) struct Gateway {
     /// Bytes of a request body.
     pub(crate) max_body_bytes: usize,
     /// Elements of a batch.
+    #[schemars(extend("x-unit" = "elements"))]
     pub(crate) max_batch: usize,
     /// Elements of one batch that run at the same time.
+    #[schemars(extend("x-unit" = "elements"))]
     pub(crate) batch_concurrency: usize,
     /// Connections at the same time.
+    #[schemars(extend("x-unit" = "connections"))]
     pub(crate) max_connections: usize,
     /// Event streams at the same time.
+    #[schemars(extend("x-unit" = "streams"))]
     pub(crate) max_streams: usize,
     /// Honour `Prefer: tx=rollback`.
     pub(crate) dry_run: bool,
@@ -121,6 +125,7 @@ pub(crate) struct Console {
     /// Listen beyond loopback: TLS is in front.
     pub(crate) allow_public_bind: bool,
     /// Connections at the same time.
+    #[schemars(extend("x-unit" = "connections"))]
     pub(crate) max_connections: usize,
 }
 
@@ -226,10 +231,13 @@ pub(crate) enum Mode {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Pool {
     /// Connections of all logins together.
+    #[schemars(extend("x-unit" = "connections"))]
     pub(crate) max_connections: usize,
     /// Connections of one login.
+    #[schemars(extend("x-unit" = "connections"))]
     pub(crate) max_connections_per_login: usize,
     /// Requests of one login that may wait.
+    #[schemars(extend("x-unit" = "requests"))]
     pub(crate) max_waiting: usize,
     /// Milliseconds a request waits for a connection.
     pub(crate) wait_timeout_ms: u64,
@@ -257,12 +265,15 @@ impl Default for Pool {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Budget {
     /// Requests per second; absent: unlimited.
+    #[schemars(extend("x-unit" = "requests per second"))]
     pub(crate) requests_per_second: Option<u32>,
     /// Calls at the same time, waiting ones included.
+    #[schemars(extend("x-unit" = "calls"))]
     pub(crate) concurrency: u32,
     /// Milliseconds a statement may run.
     pub(crate) statement_timeout_ms: u64,
     /// Rows of one result.
+    #[schemars(extend("x-unit" = "rows"))]
     pub(crate) max_rows: u64,
     /// Bytes of one result.
     pub(crate) max_bytes: u64,
