@@ -94,13 +94,30 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
                 .collect(),
         ),
     };
-    let running = surfaces.start().await?;
+    let stop = signalled();
+    tokio::pin!(stop);
+    let running = tokio::select! {
+        // Looked at first: from now on no signal gets lost, and none ends the process by itself.
+        biased;
+        signal = &mut stop => {
+            signal?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        running = surfaces.start() => running?,
+    };
     let address = |address: Option<SocketAddr>| address.map(tracing::field::display);
-    tracing::info!(
-        gateway = address(running.gateway), console = address(running.console),
-        metrics = %running.metrics, "ready"
-    );
-    signalled().await?;
+    let ready = async {
+        tracing::info!(
+            gateway = address(running.gateway), console = address(running.console),
+            metrics = %running.metrics, "ready"
+        );
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        signal = &mut stop => signal?,
+        () = ready => {}
+    }
     Ok(if running.stop().await {
         ExitCode::SUCCESS
     } else {
