@@ -28,7 +28,7 @@ def run(seed, steps=1500):
         claimed.extend(row[0])
         return row[1]
 
-    lates = 0
+    late_rows = 0
     for _ in range(steps):
         clock += 1
         i = r.randrange(8)
@@ -36,7 +36,7 @@ def run(seed, steps=1500):
         f = open_[i]
         p = r.random()
         if p < 0.15:
-            lates += claim()
+            late_rows += claim()
             continue
         if f is None:
             if r.random() < 0.4:
@@ -97,7 +97,7 @@ def run(seed, steps=1500):
         if least is not None and least < enq[a]:
             bad += 1
         least = com[a] if least is None else min(least, com[a])
-    print(seed, "jobs", len(com), "late", lates, "fifo violations", bad, flush=True)
+    print(seed, "jobs", len(com), "late", late_rows, "fifo violations", bad, flush=True)
     for c in cs:
         c.close()
     admin.close()
