@@ -11,7 +11,7 @@ mod store;
 
 pub use key::SigningKey;
 pub use keys::{OwnToken, SignedToken, SigningError, SigningKeys};
-pub use ring::{KeyState, STANDBY_FOR};
+pub use ring::{KeyState, LONGEST_TOKEN};
 pub use seal::{SealError, SealingKey};
 pub use store::{SigningKeyStore, StoreError, StoredKey};
 

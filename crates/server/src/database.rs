@@ -275,11 +275,7 @@ impl Database {
     async fn epoch_changed(&self) {
         self.api_tokens.forget_all();
         self.budgets.invalidate_all();
-        if let Some(signing) = &self.signing
-            && let Err(error) = signing.reload().await
-        {
-            tracing::warn!(%error, cause = ?error, "signing_keys_not_reloaded");
-        }
+        self.refresh_signing_keys().await;
         if let Err(error) = self.refresh_claims_key().await {
             tracing::warn!(%error, cause = ?error, "claims_key_not_reloaded");
         }
@@ -317,6 +313,8 @@ impl Database {
     }
 
     async fn house_work(&self) -> Result<(), OpenError> {
+        // What a change of the epoch made us do may have failed.
+        self.refresh_signing_keys().await;
         self.refresh_claims_key().await?;
         let used = self.api_tokens.take_used();
         let client = self
@@ -341,6 +339,18 @@ impl Database {
                 .map_err(OpenError::ClaimsKey)?;
         }
         Ok(())
+    }
+
+    /// Loads our signing keys, and makes the successor of one that was asked to end.
+    async fn refresh_signing_keys(&self) {
+        let Some(signing) = &self.signing else { return };
+        let refreshed = match signing.reload().await {
+            Ok(()) => signing.ensure_key().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = refreshed {
+            tracing::warn!(%error, cause = ?error, "signing_keys_not_reloaded");
+        }
     }
 
     async fn refresh_claims_key(&self) -> Result<(), OpenError> {

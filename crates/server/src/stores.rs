@@ -72,7 +72,7 @@ impl SigningKeyStore for StoredKeys {
             let client = self.pool.get().await?;
             let sql = self.sql.of(
                 "select k.kid, k.algorithm, k.public_jwk, k.sealed_private, k.created_at, \
-                 k.active from rolegate.signing_keys() k",
+                 k.signs_from, k.signs_until from rolegate.signing_keys() k",
             );
             let rows = client.query(&sql, &[]).await?;
             rows.iter()
@@ -83,7 +83,8 @@ impl SigningKeyStore for StoredKeys {
                         public_jwk: row.try_get(2)?,
                         sealed_private: row.try_get(3)?,
                         created_at: row.try_get(4)?,
-                        active: row.try_get(5)?,
+                        signs_from: row.try_get(5)?,
+                        signs_until: row.try_get(6)?,
                     })
                 })
                 .collect()
@@ -91,24 +92,29 @@ impl SigningKeyStore for StoredKeys {
         .boxed()
     }
 
-    fn store<'a>(&'a self, key: &'a StoredKey) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn store<'a>(
+        &'a self,
+        key: &'a StoredKey,
+        only_if_wanted: bool,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
             let client = self.pool.get().await?;
             let sql = self
                 .sql
-                .of("select rolegate.store_signing_key($1, $2, $3::text::jsonb, $4::bytea)");
-            client
-                .execute(
+                .of("select rolegate.store_signing_key($1, $2, $3::text::jsonb, $4::bytea, $5)");
+            let row = client
+                .query_one(
                     &sql,
                     &[
                         &key.kid,
                         &key.algorithm,
                         &key.public_jwk,
                         &key.sealed_private,
+                        &only_if_wanted,
                     ],
                 )
                 .await?;
-            Ok(())
+            Ok(row.try_get(0)?)
         }
         .boxed()
     }

@@ -21,7 +21,6 @@ const POINT_BYTES: usize = 65;
 pub struct SigningKey {
     kid: String,
     pair: EcdsaKeyPair,
-    pub(super) created_at: Timestamp,
 }
 
 impl fmt::Debug for SigningKey {
@@ -38,14 +37,15 @@ impl SigningKey {
         let document =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
                 .map_err(|_| SealError::Library)?;
-        let key = Self::from_pkcs8(document.as_ref(), now)?;
+        let key = Self::from_pkcs8(document.as_ref())?;
         let stored = StoredKey {
             kid: key.kid.clone(),
             algorithm: ALGORITHM.to_owned(),
             public_jwk: key.public_jwk().to_string(),
             sealed_private: Some(sealing.seal(document.as_ref(), &context(&key.kid))?),
             created_at: now,
-            active: true,
+            signs_from: now,
+            signs_until: None,
         };
         Ok((key, stored))
     }
@@ -54,14 +54,14 @@ impl SigningKey {
     pub fn open(stored: &StoredKey, sealing: &SealingKey) -> Result<Self, SealError> {
         let sealed = stored.sealed_private.as_deref().ok_or(SealError::Refused)?;
         let private = sealing.open(sealed, &context(&stored.kid))?;
-        let key = Self::from_pkcs8(&private, stored.created_at)?;
+        let key = Self::from_pkcs8(&private)?;
         if key.kid != stored.kid || stored.algorithm != ALGORITHM {
             return Err(SealError::Refused);
         }
         Ok(key)
     }
 
-    fn from_pkcs8(private: &[u8], created_at: Timestamp) -> Result<Self, SealError> {
+    fn from_pkcs8(private: &[u8]) -> Result<Self, SealError> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private)
             .map_err(|_| SealError::Refused)?;
         if pair.public_key().as_ref().len() != POINT_BYTES {
@@ -70,7 +70,6 @@ impl SigningKey {
         let mut key = Self {
             kid: String::new(),
             pair,
-            created_at,
         };
         let (x, y) = key.coordinates();
         // RFC 7638: the required members in the order of their names, without spaces.

@@ -11,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::key::SigningKey;
-use super::ring::{KeyState, Ring};
+use super::ring::{KeyState, LONGEST_TOKEN, Ring, RingKey};
 use super::seal::{SealError, SealingKey};
 use super::store::{SigningKeyStore, StoreError};
 use super::{ROLE_OID_CLAIM, SYSTEM_IDENTIFIER_CLAIM};
@@ -41,7 +41,7 @@ pub struct OwnToken<'a> {
     pub role: &'a RoleIdentity,
     /// The one database it is good for.
     pub database: &'a str,
-    /// How long it is good for; at least a second.
+    /// How long it is good for; at least a second, at most [`LONGEST_TOKEN`].
     pub lifetime: SignedDuration,
 }
 
@@ -104,51 +104,81 @@ impl SigningKeys {
     pub async fn reload(&self) -> Result<(), SigningError> {
         let _one_at_a_time = self.loading.lock().await;
         let stored = self.store.load().await.map_err(SigningError::Store)?;
-        let (mut active, mut retired) = (Vec::new(), Vec::new());
-        let mut refused = None;
-        for row in &stored {
-            match SigningKey::open(row, &self.sealing) {
-                Ok(key) if row.active => active.push(Arc::new(key)),
-                Ok(key) => retired.push(Arc::new(key)),
+        let now = self.clock.now();
+        let mut keys = Vec::new();
+        let (mut any_current, mut refused) = (false, None);
+        for row in stored {
+            let current = row.signs_until.is_none_or(|end| end > now);
+            match SigningKey::open(&row, &self.sealing) {
+                Ok(key) => {
+                    any_current |= current;
+                    keys.push(RingKey {
+                        key: Arc::new(key),
+                        signs_from: row.signs_from,
+                        signs_until: row.signs_until,
+                    });
+                }
                 Err(error) => {
                     tracing::warn!(
                         event = "signing_key_refused",
                         kid = row.kid,
-                        active = row.active,
+                        active = current,
                         reason = %error,
                         "a stored signing key is not used"
                     );
-                    refused = refused.or(row.active.then_some(error));
+                    refused = refused.or(current.then_some(error));
                 }
             }
         }
-        if let (true, Some(error)) = (active.is_empty(), refused) {
+        if let (false, Some(error)) = (any_current, refused) {
             return Err(SigningError::Sealed(error));
         }
-        let ring = Ring::new(active, retired, &self.ring.load().verifying);
+        let ring = Ring::new(keys, now, &self.ring.load().verifying);
         self.ring.store(Arc::new(ring));
         Ok(())
     }
 
-    /// Makes the first key if there is none.
+    /// Makes a key if there is none that is to stay: at the beginning, and after
+    /// `rolegate.rotate_signing_key()`. Of several processes one makes it.
     pub async fn ensure_key(&self) -> Result<(), SigningError> {
-        if self.ring.load().signing(self.clock.now()).is_none() {
-            self.rotate().await?;
+        if self.ring.load().has_lasting() {
+            return Ok(());
         }
-        Ok(())
+        self.publish(true).await.map(|_| ())
     }
 
-    /// Makes a new key, which signs after [`super::STANDBY_FOR`], or at once if it is the only
-    /// one. Gives its name.
+    /// Makes a new key, which signs after a while, or at once if nothing signs now. Gives its name.
     pub async fn rotate(&self) -> Result<String, SigningError> {
+        self.publish(false).await
+    }
+
+    async fn publish(&self, only_if_wanted: bool) -> Result<String, SigningError> {
         let (key, stored) =
             SigningKey::generate(&self.sealing, self.clock.now()).map_err(SigningError::Failed)?;
         self.store
-            .store(&stored)
+            .store(&stored, only_if_wanted)
             .await
             .map_err(SigningError::Store)?;
+        // Also if another process was first: its key is the one.
         self.reload().await?;
         Ok(key.kid().to_owned())
+    }
+
+    /// The keys of this moment: one whose tokens have all ended is neither published nor believed,
+    /// also if nothing made us load the keys again.
+    fn current(&self) -> Arc<Ring> {
+        let ring = self.ring.load_full();
+        let Some(pruned) = ring.pruned(self.clock.now()) else {
+            return ring;
+        };
+        let pruned = Arc::new(pruned);
+        // A load that ended in between knows more.
+        let before = self.ring.compare_and_swap(&ring, Arc::clone(&pruned));
+        if Arc::ptr_eq(&before, &ring) {
+            pruned
+        } else {
+            Arc::clone(&before)
+        }
     }
 
     /// Signs a token.
@@ -157,7 +187,7 @@ impl SigningKeys {
         let ring = self.ring.load();
         let key = ring.signing(now).ok_or(SigningError::NoKey)?;
         let issued_at = now.as_second();
-        let expires_in = token.lifetime.as_secs().max(1);
+        let expires_in = token.lifetime.min(LONGEST_TOKEN).as_secs().max(1);
         let expires_at = issued_at.saturating_add(expires_in);
         let token_id = Uuid::new_v4().to_string();
         let role = token.role.name.as_str();
@@ -185,12 +215,12 @@ impl SigningKeys {
 
     /// The published key set, as JSON: the public parts, newest first.
     pub fn jwks(&self) -> Arc<str> {
-        Arc::clone(&self.ring.load().jwks)
+        Arc::clone(&self.current().jwks)
     }
 
     /// Every key and what it is for now.
     pub fn states(&self) -> Vec<(String, KeyState)> {
-        self.ring.load().states(self.clock.now())
+        self.current().states(self.clock.now())
     }
 
     /// `iss` of our tokens.
@@ -200,6 +230,6 @@ impl SigningKeys {
 
     /// The keys for verifying.
     pub(crate) fn verifying(&self) -> Arc<KeySet> {
-        Arc::clone(&self.ring.load().verifying)
+        Arc::clone(&self.current().verifying)
     }
 }

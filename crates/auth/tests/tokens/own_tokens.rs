@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use rolegate_auth::jwt::{JwtError, Verifier, VerifierOptions};
 use rolegate_auth::signing::{
     KeyState, OwnToken, SealingKey, SigningError, SigningKey, SigningKeyStore, SigningKeys,
@@ -17,18 +17,41 @@ use serde_json::{Value, json};
 
 use crate::minter::{Key, NOW, fixed_clock};
 
-#[derive(Debug, Default)]
-struct Table(Mutex<Vec<StoredKey>>);
+/// What `rolegate.store_signing_key()` does, with a clock that a test can move; the function itself
+/// is tested where there is a server.
+#[derive(Debug)]
+struct Table(Mutex<Vec<StoredKey>>, Arc<FixedClock>);
+
+const STANDBY: SignedDuration = SignedDuration::from_mins(10);
 
 impl SigningKeyStore for Table {
     fn load(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreError>> {
         async { Ok(self.0.lock().expect("not poisoned").clone()) }.boxed()
     }
 
-    fn store<'a>(&'a self, key: &'a StoredKey) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn store<'a>(
+        &'a self,
+        key: &'a StoredKey,
+        only_if_wanted: bool,
+    ) -> BoxFuture<'a, Result<bool, StoreError>> {
         async move {
-            self.0.lock().expect("not poisoned").push(key.clone());
-            Ok(())
+            let mut rows = self.0.lock().expect("not poisoned");
+            let now = self.1.now();
+            if only_if_wanted && rows.iter().any(|row| row.signs_until.is_none()) {
+                return Ok(false);
+            }
+            let current = |row: &&StoredKey| row.signs_until.is_none_or(|end| end > now);
+            let signs = rows.iter().filter(current).any(|row| row.signs_from <= now);
+            let waits = rows.iter().filter(current).map(|row| row.signs_from).max();
+            let begins = if signs { now + STANDBY } else { now };
+            let begins = waits.map_or(begins, |waits| waits.max(begins));
+            for row in rows.iter_mut() {
+                row.signs_until = Some(row.signs_until.map_or(begins, |end| end.min(begins)));
+            }
+            let mut key = key.clone();
+            key.signs_from = begins;
+            rows.push(key);
+            Ok(true)
         }
         .boxed()
     }
@@ -54,7 +77,8 @@ async fn open(
 }
 
 async fn setup() -> Setup {
-    let (table, clock) = (Arc::new(Table::default()), fixed_clock());
+    let clock = fixed_clock();
+    let table = Arc::new(Table(Mutex::default(), clock.clone()));
     let keys = open(&table, &clock, 1)
         .await
         .expect("an empty table is fine");
@@ -92,6 +116,13 @@ impl Setup {
             .token
             .expose_secret()
             .to_owned()
+    }
+
+    /// When the last key before the present one ended, or the present one will.
+    fn end_all(&self, at: Timestamp) {
+        for row in &mut *self.table.0.lock().expect("not poisoned") {
+            row.signs_until = Some(row.signs_until.map_or(at, |end| end.min(at)));
+        }
     }
 
     async fn verify(&self, bearer: &str) -> Result<Arc<VerifiedToken>, JwtError> {
@@ -171,13 +202,115 @@ async fn a_new_key_is_published_first_and_signs_later() {
     );
     assert_eq!(kid(&setup.token()), kid(&first));
     assert!(setup.keys.jwks().contains(&new));
-    setup.clock.advance(600);
+    setup.clock.advance(599);
+    let last = setup.token();
+    assert_eq!(kid(&last), kid(&first), "a second before its time");
+    setup.clock.advance(1);
     assert_eq!(kid(&setup.token()), new);
     assert_eq!(
         states(&setup),
-        [(new, KeyState::Active), (kid(&first), KeyState::Retired)]
+        [
+            (new.clone(), KeyState::Active),
+            (kid(&first), KeyState::Retired)
+        ]
     );
-    setup.verify(&first).await.expect("still verifies");
+    // Its last token lives for a day; the key has to outlive it.
+    setup.clock.advance(24 * 3600 - 2);
+    setup.verify(&last).await.expect("still verifies");
+    assert!(setup.keys.jwks().contains(&kid(&first)));
+    // And then it is gone, though nothing made anybody load the keys again.
+    setup.clock.advance(2);
+    assert!(!setup.keys.jwks().contains(&kid(&first)));
+    assert_eq!(states(&setup), [(new, KeyState::Active)]);
+    let outcome = setup.verify(&last).await;
+    assert!(outcome.is_err(), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn no_token_outlives_its_key() {
+    let setup = setup().await;
+    let role = alice();
+    let token = OwnToken {
+        role: &role,
+        database: "app",
+        lifetime: SignedDuration::from_hours(100),
+    };
+    assert_eq!(
+        setup.keys.sign(&token).expect("signs").expires_in,
+        24 * 3600
+    );
+}
+
+#[tokio::test]
+async fn processes_that_start_together_have_one_key() {
+    let setup = setup().await;
+    let table = Arc::new(Table(Mutex::default(), setup.clock.clone()));
+    let mut processes = Vec::new();
+    for _ in 0..3 {
+        processes.push(open(&table, &setup.clock, 1).await.expect("opens"));
+    }
+    for process in &processes {
+        process.ensure_key().await.expect("has a key");
+    }
+    assert_eq!(table.0.lock().expect("not poisoned").len(), 1);
+    let first = processes[0].states();
+    assert!(processes.iter().all(|process| process.states() == first));
+}
+
+#[tokio::test]
+async fn processes_hand_over_together_whoever_makes_the_successor() {
+    let setup = setup().await;
+    let other = open(&setup.table, &setup.clock, 1).await.expect("opens");
+    setup.clock.advance(3600);
+    // Somebody asks for a new key; both see it at about the same time.
+    setup.end_all(setup.clock.now() + SignedDuration::from_hours(1));
+    for keys in [&setup.keys, &other] {
+        keys.reload().await.expect("loads");
+    }
+    for keys in [&setup.keys, &other] {
+        keys.ensure_key().await.expect("has a successor");
+    }
+    setup.keys.reload().await.expect("loads");
+    assert_eq!(setup.table.0.lock().expect("not poisoned").len(), 2);
+    let old = kid(&setup.token());
+    for second in [0, 598, 1, 1, 600] {
+        setup.clock.advance(second);
+        assert_eq!(setup.keys.states(), other.states());
+        assert_eq!(setup.keys.jwks(), other.jwks());
+    }
+    assert_ne!(kid(&setup.token()), old);
+}
+
+#[tokio::test]
+async fn two_rotations_in_a_row_leave_no_gap() {
+    let setup = setup().await;
+    setup.clock.advance(3600);
+    let first = kid(&setup.token());
+    let second = setup.keys.rotate().await.expect("rotates");
+    setup.clock.advance(300);
+    let third = setup.keys.rotate().await.expect("rotates");
+    assert_eq!(kid(&setup.token()), first);
+    setup.clock.advance(300);
+    assert_eq!(kid(&setup.token()), second);
+    setup.clock.advance(300);
+    assert_eq!(kid(&setup.token()), third);
+}
+
+#[tokio::test]
+async fn after_all_keys_ended_the_next_one_signs_at_once() {
+    let setup = setup().await;
+    setup.end_all(setup.clock.now());
+    setup.keys.reload().await.expect("loads");
+    let role = alice();
+    let token = OwnToken {
+        role: &role,
+        database: "app",
+        lifetime: SignedDuration::from_secs(5),
+    };
+    let outcome = setup.keys.sign(&token);
+    assert!(matches!(outcome, Err(SigningError::NoKey)), "{outcome:?}");
+    setup.keys.ensure_key().await.expect("makes one");
+    setup.verify(&setup.token()).await.expect("signs");
 }
 
 #[tokio::test]

@@ -308,7 +308,7 @@ pub(crate) struct PasswordLogin {
     pub(crate) address: Option<String>,
     /// TLS towards that address; required unless it is loopback.
     pub(crate) tls: Option<bool>,
-    /// Seconds a token of a password login is valid.
+    /// Seconds a token of a password login is valid, at most a day.
     pub(crate) token_seconds: u64,
 }
 

@@ -87,6 +87,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.rotate_signing_key()",
+        "select rolegate.rotate_signing_key()",
+        &["operator", "maintenance"],
+        None,
+    ),
+    function(
         "rolegate.claims()",
         "select rolegate.claims()",
         &[PUBLIC],
@@ -135,7 +141,7 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.store_signing_key(text,text,jsonb,bytea)",
+        "rolegate.store_signing_key(text,text,jsonb,bytea,boolean)",
         "select rolegate.store_signing_key('verify', 'EdDSA', '{}', '')",
         &["gateway", "console", "operator"],
         None,

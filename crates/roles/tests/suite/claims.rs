@@ -261,6 +261,14 @@ crate::on_each_version! {
         }
     }
 
+    async fn a_rotation_late_in_its_transaction_leaves_the_whole_ten_minutes(db) {
+        let _ = Signer::new(db).await;
+        let maintenance = db.login("maintenance").await;
+        maintenance.batch_execute("begin; select pg_sleep(1.5); select rolegate.rotate_claim_key(); commit").await.unwrap();
+        let left = "select (min(verify_until) - clock_timestamp() > interval '9 minutes 59 seconds')::text from rolegate.claim_key";
+        assert_eq!(db.superuser().await.query_one(left, &[]).await.unwrap().get::<_, String>(0), "true");
+    }
+
     async fn a_rotated_key_verifies_for_ten_minutes(db) {
         let alice = db.admitted_role("alice").await;
         let client = db.connect(&alice).await.unwrap();

@@ -38,30 +38,79 @@ crate::on_each_version! {
         assert_eq!(sqlstate(operator.execute(&refused, &[]).await), "23514");
     }
 
-    async fn the_newest_signing_key_is_the_active_one(db) {
+    async fn a_signing_key_is_published_before_it_signs(db) {
         let gateway = db.login("gateway").await;
         let store = async |kid: &str| {
             gateway.execute(
                 "select rolegate.store_signing_key($1, 'EdDSA', '{\"kty\": \"OKP\"}', 'sealed')", &[&kid],
             ).await
         };
-        let keys = async || -> Vec<(String, bool, bool)> {
-            gateway.query("select kid, active, sealed_private is not null from rolegate.signing_keys()", &[])
-                .await.unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+        // Name, minutes until it signs and until it ends.
+        let keys = async || -> Vec<(String, i32, Option<i32>)> {
+            gateway.query(
+                "select kid, round(extract(epoch from signs_from - clock_timestamp()) / 60)::int, \
+                 round(extract(epoch from signs_until - clock_timestamp()) / 60)::int \
+                 from rolegate.signing_keys() where active and sealed_private is not null", &[],
+            ).await.unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+        };
+        let key = |kid: &str, from, until| (kid.to_owned(), from, until);
+        let later = async |minutes: i32| {
+            db.run(&format!(
+                "update rolegate.signing_key set created_at = created_at - {minutes} * interval '1 minute', \
+                 activated_at = activated_at - {minutes} * interval '1 minute', \
+                 retired_at = retired_at - {minutes} * interval '1 minute'")).await;
         };
         store("one").await.unwrap();
+        assert_eq!(keys().await, [key("one", 0, None)], "the first one signs at once");
         store("two").await.unwrap();
-        // The sealed half stays: it proves that a retired key was really ours.
-        let expected = [("two".to_owned(), true, true), ("one".to_owned(), false, true)];
+        let expected = [key("two", 10, None), key("one", 0, Some(10))];
         assert_eq!(keys().await, expected);
         assert_eq!(sqlstate(store("two").await), "23505");
         assert_eq!(keys().await, expected, "the failed change changed nothing");
-        db.run("update rolegate.signing_key set retired_at = now() - interval '25 hours' where kid = 'one'").await;
-        assert_eq!(keys().await.len(), 1);
+        later(4).await;
+        store("three").await.unwrap();
+        assert_eq!(keys().await, [key("three", 10, None), key("two", 6, Some(10)), key("one", -4, Some(6))]);
+        later(11).await;
+        assert_eq!(keys().await, [key("three", -1, None)]);
+        let known = async || -> i64 {
+            gateway.query_one("select count(*) from rolegate.signing_keys() where sealed_private is not null", &[])
+                .await.unwrap().get(0)
+        };
+        // The sealed half stays: it proves that a retired key was really ours.
+        assert_eq!(known().await, 3);
+        later(24 * 60 - 10).await;
+        assert_eq!(known().await, 3);
+        later(6).await;
+        assert_eq!(known().await, 2, "the last token of `one` has ended");
+        later(60).await;
+        assert_eq!(known().await, 1);
         let private = gateway.execute(
             "select rolegate.store_signing_key('three', 'EdDSA', '{\"d\": \"secret\"}', '')", &[],
         ).await;
         assert_eq!(sqlstate(private), "23514", "a private half must never be in the public column");
+    }
+
+    async fn a_signing_key_is_asked_to_end_and_one_process_succeeds_it(db) {
+        let operator = db.operator(&db.application_role("alice").await).await;
+        let wanted = async |client: &tokio_postgres::Client, kid: &str| -> bool {
+            client.query_one(
+                "select rolegate.store_signing_key($1, 'ES256', '{}', 'sealed', true)", &[&kid],
+            ).await.unwrap().get(0)
+        };
+        let (one, other) = (db.login("gateway").await, db.login("gateway").await);
+        let (first, second) = tokio::join!(wanted(&one, "a"), wanted(&other, "b"));
+        assert!(first ^ second, "{first} {second}");
+        db.run("update rolegate.signing_key set activated_at = activated_at - interval '1 day'").await;
+        operator.execute("select rolegate.rotate_signing_key()", &[]).await.unwrap();
+        let (third, fourth) = tokio::join!(wanted(&one, "c"), wanted(&other, "d"));
+        assert!(third ^ fourth, "{third} {fourth}");
+        let row = one.query_one(
+            "select count(*), count(*) filter (where o.signs_until = n.signs_from) \
+             from rolegate.signing_keys() o cross join rolegate.signing_keys() n \
+             where o.signs_until is not null and n.signs_until is null", &[],
+        ).await.unwrap();
+        assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1, 1), "one successor, without a gap");
+        assert!(!wanted(&one, "e").await);
     }
 
     async fn a_changed_function_is_no_longer_declared_safe(db) {
