@@ -62,6 +62,8 @@ pub struct GatewayConfig {
     pub max_body_bytes: usize,
     /// Elements of a batch.
     pub max_batch: usize,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
     /// Elements of a batch that run at the same time.
     pub batch_concurrency: usize,
     /// `Prefer: tx=rollback` is honoured.
@@ -82,6 +84,8 @@ pub struct GatewayConfig {
     pub max_streams: usize,
     /// Title of the OpenAPI document.
     pub title: String,
+    /// Time between two comments of a quiet event stream; they keep proxies from closing it.
+    pub heartbeat: Duration,
 }
 
 impl Default for GatewayConfig {
@@ -90,6 +94,7 @@ impl Default for GatewayConfig {
             max_body_bytes: 2 * 1024 * 1024,
             max_batch: 1000,
             batch_concurrency: 8,
+            body_timeout: Duration::from_secs(30),
             dry_run: false,
             visible_headers: [
                 "accept",
@@ -109,5 +114,6 @@ impl Default for GatewayConfig {
             max_streams: 1000,
             title: "Rolegate".to_owned(),
         }
+            heartbeat: Duration::from_secs(15),
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use http::{HeaderValue, header};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -28,6 +29,8 @@ pub struct ListenLimits {
     pub max_connections: usize,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// Bytes of the head of a request; HTTP/2 has a bound of its own.
+    pub max_head_bytes: usize,
     /// HTTP/2 streams of one connection at the same time.
     pub max_streams: u32,
 }
@@ -37,6 +40,7 @@ impl Default for ListenLimits {
         Self {
             max_connections: 4096,
             header_timeout: Duration::from_secs(10),
+            max_head_bytes: 64 * 1024,
             max_streams: 128,
         }
     }
@@ -86,8 +90,13 @@ impl Listener {
                     }
                 },
             };
-            let connection =
-                serve_connection(builder.clone(), stream, peer, router.clone(), stop.clone());
+            let connection = Connection {
+                builder: builder.clone(),
+                stream,
+                peer,
+                first_request: limits.header_timeout,
+            }
+            .serve(router.clone(), stop.clone());
             tracker.spawn(async move {
                 connection.await;
                 drop(slot);
@@ -105,6 +114,7 @@ fn builder(limits: &ListenLimits) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.max_head_bytes)
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams)
@@ -113,30 +123,58 @@ fn builder(limits: &ListenLimits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn serve_connection(
+struct Connection {
     builder: auto::Builder<TokioExecutor>,
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
-    stop: CancellationToken,
-) {
-    // Answers are written whole; waiting for more would only add latency.
-    let _ = stream.set_nodelay(true);
-    let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(PeerAddress(peer));
-        let answer = router.clone().oneshot(request.map(Body::new));
-        async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    /// Time until the first request has to be there. While the version of HTTP is still open, and
+    /// before the first stream of HTTP/2, there is no other bound.
+    first_request: Duration,
+}
+
+impl Connection {
+    async fn serve(self, router: Router, stop: CancellationToken) {
+        let peer = self.peer;
+        // Answers are written whole; waiting for more would only add latency.
+        let _ = self.stream.set_nodelay(true);
+        let asked = CancellationToken::new();
+        let first = asked.clone();
+        let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
+            first.cancel();
+            request.extensions_mut().insert(PeerAddress(peer));
+            let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+            let answer = router.clone().oneshot(request.map(Body::new));
+            async move {
+                let mut answer = answer.await.unwrap_or_else(|never| match never {});
+                // Whether there was a Content-Length besides, hyper does not tell: a proxy that
+                // went by it sees other requests behind this one than we do. None is read.
+                if chunked {
+                    let close = HeaderValue::from_static("close");
+                    answer.headers_mut().insert(header::CONNECTION, close);
+                }
+                Ok::<_, Infallible>(answer)
+            }
+        });
+        let connection = self
+            .builder
+            .serve_connection(TokioIo::new(self.stream), service);
+        tokio::pin!(connection);
+        let silent = async {
+            tokio::select! {
+                () = asked.cancelled() => std::future::pending().await,
+                () = tokio::time::sleep(self.first_request) => {}
+            }
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = silent => return,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::trace!(%error, "connection_ended");
         }
-    };
-    if let Err(error) = ended {
-        tracing::trace!(%error, "connection_ended");
     }
 }

@@ -72,7 +72,7 @@ fn gateway(config: &Config) -> GatewayConfig {
         idempotency_wait: Duration::from_secs(section.idempotency_wait_seconds),
         login_token_ttl: Duration::from_secs(config.login.token_seconds),
         max_streams: section.max_streams,
-        title: "Rolegate".to_owned(),
+        ..GatewayConfig::default()
     }
 }
 

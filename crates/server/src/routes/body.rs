@@ -2,22 +2,42 @@
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use rolegate_model::ErrorCode;
 
+use crate::config::GatewayConfig;
 use crate::problem::Problem;
 
-/// Reads the body. A body that is not declared as JSON is refused: a browser sends other types
-/// across origins without asking first.
-pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let bytes = Limited::new(body, limit).collect().await.map_err(|error| {
-        if error.downcast_ref::<LengthLimitError>().is_some() {
-            Problem::new(ErrorCode::BodyTooLarge).hint(format!("At most {limit} bytes."))
-        } else {
-            Problem::new(ErrorCode::InvalidRequest).message("The body could not be read.")
-        }
-    })?;
+/// Reads the body, of `limit` bytes at most, in the time a client has for it. A body that is not
+/// declared as JSON is refused: a browser sends other types across origins without asking first.
+pub(crate) async fn read(
+    config: &GatewayConfig,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Bytes, Problem> {
+    let too_large =
+        || Problem::new(ErrorCode::BodyTooLarge).hint(format!("At most {limit} bytes."));
+    // A length that is declared need not be waited for.
+    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > limit) {
+        return Err(too_large());
+    }
+    let all = Limited::new(body, limit).collect();
+    let bytes = tokio::time::timeout(config.body_timeout, all)
+        .await
+        .map_err(|_| Problem {
+            status: StatusCode::REQUEST_TIMEOUT,
+            ..Problem::new(ErrorCode::InvalidRequest).message("The body took too long to arrive.")
+        })?
+        .map_err(|error| {
+            if error.downcast_ref::<LengthLimitError>().is_some() {
+                too_large()
+            } else {
+                Problem::new(ErrorCode::InvalidRequest).message("The body could not be read.")
+            }
+        })?;
     let bytes = bytes.to_bytes();
     if !bytes.is_empty() && !is_json(headers) {
         return Err(Problem::new(ErrorCode::UnsupportedMediaType));

@@ -27,8 +27,6 @@ use crate::router::App;
 
 /// Channels of one stream.
 const MAX_CHANNELS: usize = 16;
-/// Comments that keep proxies from closing a quiet stream.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How often the check functions are asked again.
 const CHECK_AGAIN: Duration = Duration::from_mins(1);
 
@@ -126,7 +124,9 @@ async fn open(
         let event = stream.next().await?;
         Some((Ok::<_, std::convert::Infallible>(event), stream))
     });
-    let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("heartbeat");
+    let keep_alive = KeepAlive::new()
+        .interval(app.config().heartbeat)
+        .text("heartbeat");
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn handle(
 ) -> Response {
     let answer = async {
         app.database(&database)?;
-        let bytes = body::read(&headers, body, app.config().max_body_bytes).await?;
+        let bytes = body::read(app.config(), &headers, body, app.config().max_body_bytes).await?;
         let credentials = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
         token(&app, &database, &context, credentials).await
     };

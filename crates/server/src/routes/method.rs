@@ -32,7 +32,7 @@ pub(crate) async fn post(
 ) -> Response {
     let answer = async {
         app.database(&database)?;
-        let bytes = body::read(&headers, body, app.config().max_body_bytes).await?;
+        let bytes = body::read(app.config(), &headers, body, app.config().max_body_bytes).await?;
         let call = match parse_path_call(&bytes, &method, MAX_DEPTH) {
             Ok(call) => call,
             Err(rejected) => return Err(Problem::from(&rejected.error)),
@@ -81,9 +81,14 @@ pub(crate) async fn get(
         let result = session.run(call).await?;
         Ok(tagged(result, &headers))
     };
-    answer
+    let mut response = answer
         .await
-        .unwrap_or_else(|problem: Problem| problem.into_response_for(&context))
+        .unwrap_or_else(|problem: Problem| problem.into_response_for(&context));
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allow = response.headers_mut().entry(header::ALLOW);
+        allow.or_insert(HeaderValue::from_static("POST"));
+    }
+    response
 }
 
 /// Rows as they come, one JSON text a line.
@@ -126,7 +131,8 @@ fn tagged(result: CallResult, headers: &HeaderMap) -> Response {
         rpc::json(result.status.unwrap_or(StatusCode::OK), result.json)
     };
     let own = response.headers_mut();
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    // Weak, because compressed it has other bytes.
+    if let Ok(tag) = HeaderValue::from_str(&["W/", &tag].concat()) {
         own.insert(header::ETAG, tag);
     }
     own.insert(
@@ -135,7 +141,7 @@ fn tagged(result: CallResult, headers: &HeaderMap) -> Response {
     );
     own.insert(
         header::VARY,
-        HeaderValue::from_static("authorization, accept"),
+        HeaderValue::from_static("authorization, accept, accept-encoding"),
     );
     own.extend(result.headers);
     response

@@ -46,7 +46,7 @@ async fn answer(
 ) -> Result<Response, Problem> {
     // Nobody unknown gets us to read a body.
     app.database(database)?;
-    let bytes = body::read(headers, body, app.config().max_body_bytes).await?;
+    let bytes = body::read(app.config(), headers, body, app.config().max_body_bytes).await?;
     let bounds = Bounds {
         max_batch: app.config().max_batch,
         max_depth: MAX_DEPTH,

@@ -31,6 +31,7 @@ pub(crate) struct Options {
     pub issuers: Vec<IssuerConfig>,
     pub gateway: GatewayConfig,
     pub budget: DefaultBudget,
+    pub listen: ListenLimits,
     pub connections_per_login: usize,
     /// Another way to the database than the cluster's own socket: a fault proxy.
     pub endpoint: Option<Endpoint>,
@@ -53,6 +54,7 @@ impl Default for Options {
             },
             budget: DefaultBudget::default(),
             connections_per_login: 4,
+            listen: ListenLimits::default(),
             endpoint: None,
             password: None,
             clock: None,
@@ -132,7 +134,7 @@ impl Gateway {
         let app = App::new(vec![Arc::clone(&database)], options.gateway, stop.clone());
         listeners.spawn(listener.serve(
             router::gateway(app),
-            ListenLimits::default(),
+            options.listen,
             stop.clone(),
         ));
         listeners.close();

@@ -11,4 +11,5 @@ mod keys;
 mod matrix;
 mod password;
 mod revocation;
+mod protocol;
 mod smoke;

@@ -55,7 +55,7 @@ pub(crate) async fn handle(
             return Err(Problem::new(ErrorCode::ScopeDenied)
                 .hint("A token with scopes mints none: the new one could do what it may not."));
         }
-        let bytes = body::read(&headers, body, admin::MAX_BODY_BYTES).await?;
+        let bytes = body::read(app.config(), &headers, body, admin::MAX_BODY_BYTES).await?;
         mint(&session, Wanted::read(&bytes)?).await
     };
     match answer.await {
