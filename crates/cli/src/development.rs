@@ -182,6 +182,7 @@ fn database_config(server: &Server, names: &Names, people: &[Person]) -> Databas
             max_lifetime: Duration::from_mins(30),
         },
         own_connections: 4,
+        imported_tokens: false,
         poll_interval: Duration::from_millis(250),
         budget: DefaultBudget {
             concurrency: 1024,

@@ -31,15 +31,16 @@ pub(crate) async fn record(request: Request, next: Next) -> Response {
     .increment(1);
     if let Some(context) = context {
         let milliseconds = elapsed.as_secs_f64() * 1000.0;
+        let peer = context.peer.map(tracing::field::display);
         if status.is_server_error() {
             tracing::info!(
                 request_id = %context.id, %method, path = %context.path, status = status.as_u16(),
-                milliseconds, peer = ?context.peer, "request"
+                milliseconds, peer, "request"
             );
         } else {
             tracing::debug!(
                 request_id = %context.id, %method, path = %context.path, status = status.as_u16(),
-                milliseconds, peer = ?context.peer, "request"
+                milliseconds, peer, "request"
             );
         }
     }

@@ -11,7 +11,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rolegate_pg::catalog::RoleBudget;
 use std::num::NonZeroU32;
 
-/// The budget of a role where it has none of its own.
+/// The budget of every role. One of its own makes it narrower, never wider.
 #[derive(Debug, Clone, Copy)]
 pub struct DefaultBudget {
     /// Requests per second; `None` is unlimited.
@@ -64,8 +64,9 @@ pub struct Exceeded {
 }
 
 impl Budget {
-    /// The role's own budget over the defaults. `settings` are those of the role itself: its
-    /// `statement_timeout` counts if it is shorter.
+    /// The smaller of the role's own budget and the defaults, for each bound: who may set budgets
+    /// in a database is not who answers for the process. `settings` are those of the role itself:
+    /// its `statement_timeout` counts if it is shorter.
     pub fn new(own: RoleBudget, settings: &[(String, String)], defaults: &DefaultBudget) -> Self {
         let own_timeout = settings
             .iter()
@@ -76,16 +77,19 @@ impl Budget {
                     .map(|ms| Duration::from_millis(ms.into())),
             )
             .filter(|timeout| !timeout.is_zero());
-        let rate = own.requests_per_second.or(defaults.requests_per_second);
+        let rate = [own.requests_per_second, defaults.requests_per_second]
+            .into_iter()
+            .flatten()
+            .min();
         Self {
             limiter: rate
                 .and_then(NonZeroU32::new)
                 .map(|rate| RateLimiter::direct(Quota::per_second(rate))),
             running: AtomicU32::new(0),
-            concurrency: own.concurrency.unwrap_or(defaults.concurrency),
+            concurrency: narrower(own.concurrency, defaults.concurrency),
             statement_timeout: own_timeout.fold(defaults.statement_timeout, Duration::min),
-            max_rows: own.max_rows.unwrap_or(defaults.max_rows),
-            max_bytes: own.max_bytes.unwrap_or(defaults.max_bytes),
+            max_rows: narrower(own.max_rows, defaults.max_rows),
+            max_bytes: narrower(own.max_bytes, defaults.max_bytes),
         }
     }
 
@@ -121,6 +125,13 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn narrower<T: Ord>(own: Option<T>, default: T) -> T {
+    match own {
+        Some(own) => own.min(default),
+        None => default,
     }
 }
 
@@ -175,6 +186,48 @@ mod tests {
         assert!(budget.admit().is_ok());
         let exceeded = budget.admit().expect_err("over the rate");
         assert!(exceeded.retry_after > Duration::ZERO, "{exceeded:?}");
+    }
+
+    #[test]
+    fn a_role_can_have_less_than_the_default_but_not_more() {
+        let defaults = DefaultBudget {
+            requests_per_second: Some(3),
+            concurrency: 2,
+            max_rows: 10,
+            max_bytes: 100,
+            ..DefaultBudget::default()
+        };
+        let of = |own: RoleBudget| Arc::new(Budget::new(own, &[], &defaults));
+        let bounds = |budget: &Arc<Budget>| {
+            // A rate that is used up refuses, so what was admitted is counted first.
+            let held: Vec<_> = std::iter::from_fn(|| budget.admit().ok()).collect();
+            let concurrency = held.len();
+            drop(held);
+            (concurrency, budget.max_rows, budget.max_bytes)
+        };
+        let more = RoleBudget {
+            requests_per_second: Some(1_000_000),
+            concurrency: Some(1000),
+            max_rows: Some(1_000_000),
+            max_bytes: Some(i64::MAX.unsigned_abs()),
+            ..RoleBudget::default()
+        };
+        assert_eq!(bounds(&of(more)), (2, 10, 100));
+        let less = RoleBudget {
+            concurrency: Some(1),
+            max_rows: Some(9),
+            max_bytes: Some(99),
+            ..RoleBudget::default()
+        };
+        assert_eq!(bounds(&of(less)), (1, 9, 99));
+        for (own, expected) in [(Some(1_000_000), 3), (Some(2), 2), (None, 3)] {
+            let budget = of(RoleBudget {
+                requests_per_second: own,
+                ..RoleBudget::default()
+            });
+            let admitted = (0..10).filter(|_| budget.admit().is_ok()).count();
+            assert_eq!(admitted, expected, "{own:?}");
+        }
     }
 
     #[test]

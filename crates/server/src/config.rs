@@ -49,9 +49,11 @@ pub struct DatabaseConfig {
     pub pools: PoolsConfig,
     /// Connections for our own work.
     pub own_connections: usize,
+    /// Whether bearers of 64 hexadecimal digits are API tokens that were imported from PgArachne.
+    pub imported_tokens: bool,
     /// Time between two looks at the catalog.
     pub poll_interval: Duration,
-    /// Budget of roles without one of their own.
+    /// Budget of every role; a role's own one makes it narrower.
     pub budget: DefaultBudget,
 }
 

@@ -132,7 +132,11 @@ impl Database {
             pool: own.clone(),
             sql: Arc::clone(&sql),
         };
-        let api_tokens = Arc::new(ApiTokens::new(Arc::new(tokens), ApiTokenOptions::default()));
+        let options = ApiTokenOptions {
+            imported: config.imported_tokens,
+            ..ApiTokenOptions::default()
+        };
+        let api_tokens = Arc::new(ApiTokens::new(Arc::new(tokens), options));
         let anonymous = config
             .anonymous
             .as_ref()

@@ -41,6 +41,20 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
+/// Refuses a key where no result would be stored. Taking no notice of it would let a client repeat
+/// what it believes to be safe.
+pub(crate) fn refuse(key: Option<&str>, hint: &'static str) -> Result<(), Problem> {
+    match key {
+        None => Ok(()),
+        Some(_) => Err(Problem {
+            data: Some(serde_json::json!({"path": "Idempotency-Key"})),
+            ..Problem::new(ErrorCode::InvalidRequest)
+        }
+        .message("This request can't have an idempotency key.")
+        .hint(hint)),
+    }
+}
+
 fn malformed() -> Problem {
     Problem {
         data: Some(serde_json::json!({"path": "Idempotency-Key"})),

@@ -94,7 +94,7 @@ fn failed(context: &RequestContext, error: &AuthError) -> Problem {
     metrics::counter!(AUTHENTICATIONS, "kind" => kind, "outcome" => error.code().as_str())
         .increment(1);
     tracing::info!(
-        request_id = %context.id, peer = ?context.peer, kind, reason = error.reason(),
+        request_id = %context.id, peer = context.peer.map(display), kind, reason = error.reason(),
         code = error.code().as_str(), "auth_failed"
     );
     Problem::new(error.code())
@@ -105,7 +105,7 @@ pub(crate) fn refused(context: &RequestContext, refusal: &Refusal) -> Problem {
     metrics::counter!(AUTHENTICATIONS, "kind" => "role", "outcome" => refusal.code().as_str())
         .increment(1);
     tracing::info!(
-        request_id = %context.id, peer = ?context.peer, reason = %refusal,
+        request_id = %context.id, peer = context.peer.map(display), reason = %refusal,
         code = refusal.code().as_str(), "auth_failed"
     );
     let problem = Problem::new(refusal.code());

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 pub const HTTP_REQUESTS: &str = "rolegate_http_requests_total";
 /// Seconds from the head of a request to the head of its answer.
 pub const HTTP_SECONDS: &str = "rolegate_http_request_duration_seconds";
-/// Calls by outcome code (`ok` or an error code).
+/// Calls that reached the database, by outcome: `ok` or `failed`.
 pub const CALLS: &str = "rolegate_calls_total";
 /// Authentications by kind and outcome.
 pub const AUTHENTICATIONS: &str = "rolegate_authentications_total";
@@ -34,7 +34,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         Unit::Seconds,
         "Time to the head of the answer"
     );
-    describe_counter!(CALLS, "Calls by outcome");
+    describe_counter!(CALLS, "Calls that reached the database, by outcome");
     describe_counter!(AUTHENTICATIONS, "Authentications by kind and outcome");
     describe_gauge!(STREAMS, "Open event streams");
     describe_counter!(

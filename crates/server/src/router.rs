@@ -218,7 +218,14 @@ fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("rolegate-atomic"),
             request::REQUEST_ID,
         ])
-        .expose_headers([header::ETAG, header::RETRY_AFTER, request::REQUEST_ID])
+        .expose_headers([
+            header::ALLOW,
+            header::ETAG,
+            header::RETRY_AFTER,
+            header::WWW_AUTHENTICATE,
+            HeaderName::from_static("idempotency-replayed"),
+            request::REQUEST_ID,
+        ])
 }
 
 async fn security_headers(request: Request, next: Next) -> Response {

@@ -127,6 +127,7 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
             max_lifetime: Duration::from_secs(pool.max_lifetime_seconds),
         },
         own_connections: 4,
+        imported_tokens: section.api_tokens.imported,
         poll_interval: Duration::from_millis(section.poll_interval_ms),
         budget: DefaultBudget {
             requests_per_second: budget.requests_per_second,

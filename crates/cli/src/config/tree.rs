@@ -192,10 +192,13 @@ pub(crate) struct Database {
     /// Predefined roles (`pg_*`) that a target role may be a member of.
     #[serde(default)]
     pub(crate) allowed_predefined_roles: Vec<String>,
+    /// API tokens.
+    #[serde(default)]
+    pub(crate) api_tokens: ApiTokens,
     /// Bounds of the connections for callers.
     #[serde(default)]
     pub(crate) pool: Pool,
-    /// Budget of roles that have none of their own (`rolegate.set_budget`).
+    /// Budget of every role; a role's own one (`rolegate.set_budget`) makes it narrower.
     #[serde(default)]
     pub(crate) budget: Budget,
     /// Milliseconds between two looks at the catalog; at most 500.
@@ -224,6 +227,14 @@ pub(crate) enum Mode {
     Login,
     /// Connections are logged in as the authenticator and switch to the role.
     Assume,
+}
+
+/// API tokens of one database.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ApiTokens {
+    /// Accept the tokens that were imported from `PgArachne`: bearers of 64 hexadecimal digits.
+    pub(crate) imported: bool,
 }
 
 /// Bounds of the connections for callers.

@@ -61,12 +61,24 @@ async fn answer(
     let session = session::session(app, database, context, headers).await?;
     match parsed {
         envelope::Body::Single(entry) => Ok(one(app, &session, entry, headers).await),
-        envelope::Body::Batch(entries) if is_atomic(headers) => {
+        envelope::Body::Batch(entries) => {
+            let key = idempotency::key(headers)?;
+            idempotency::refuse(key.as_deref(), KEYS_OF_A_BATCH)?;
+            if !is_atomic(headers) {
+                return Ok(batch(app, &session, entries).await);
+            }
+            for request in entries.iter().flatten() {
+                idempotency::refuse(request.idempotency_key.as_deref(), KEYS_OF_ONE_TRANSACTION)?;
+            }
             Ok(atomic(app, &session, entries).await)
         }
-        envelope::Body::Batch(entries) => Ok(batch(app, &session, entries).await),
     }
 }
+
+const KEYS_OF_A_BATCH: &str =
+    "Each request of a batch has a key of its own in the member idempotencyKey.";
+const KEYS_OF_ONE_TRANSACTION: &str =
+    "Results of a batch with Rolegate-Atomic are not stored; send the call alone.";
 
 /// One request and its answer.
 async fn one(app: &App, session: &Session, entry: Entry<'_>, headers: &HeaderMap) -> Response {

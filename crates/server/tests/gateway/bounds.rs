@@ -1,11 +1,12 @@
 //! Bounds of what a request may be, and that every refusal looks the same.
 
 use reqwest::{Response, StatusCode};
+use rolegate_server::config::GatewayConfig;
 use rolegate_server::router::GATEWAY_ROUTES;
 use rolegate_testkit::for_each_version;
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, NAME, api, outcome};
+use crate::harness::{Gateway, NAME, Options, api, outcome};
 
 const NEXT: &str = "create sequence api.numbers; \
     create function api.next() returns bigint language sql volatile security definer \
@@ -75,6 +76,103 @@ async fn an_idempotency_key_has_1_to_255_bytes() {
         let after = outcome(gateway.post("/next", Some(&token), "{}")).await.2;
         let number = |text: &str| text.parse::<i64>().expect("a number");
         assert_eq!(number(&after), number(&before) + 1, "a refused call ran");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_is_refused_where_no_result_is_stored() {
+    for_each_version(async |db| {
+        let role = db.create_role("caller").await;
+        let set = "create function api.rows() returns setof bigint language sql volatile \
+            set search_path = pg_catalog, api as 'select api.next()'; \
+            grant execute on function api.rows() to public;";
+        api(db, &[&role], &[NEXT, set].concat()).await;
+        let gateway = Gateway::start(db).await;
+        let token = gateway.token(&role).await;
+        let next = || gateway.post("/next", Some(&token), "{}");
+        let batch = |key: Option<&str>| {
+            let mut call = json!({"jsonrpc": "2.0", "id": 1, "method": "next"});
+            if let Some(key) = key {
+                call["idempotencyKey"] = key.into();
+            }
+            gateway.post("", Some(&token), &json!([call]).to_string())
+        };
+        let lines = || {
+            let request = gateway.post("/rows", Some(&token), "{}");
+            request.header("accept", "application/x-ndjson")
+        };
+        let before = outcome(next()).await.2;
+        for (what, request) in [
+            ("a stream", lines().header("idempotency-key", "k")),
+            ("a batch", batch(None).header("idempotency-key", "k")),
+            (
+                "all or nothing",
+                batch(Some("k")).header("rolegate-atomic", "true"),
+            ),
+        ] {
+            let (status, code, body) = outcome(request).await;
+            assert_eq!(
+                (status, code.as_str()),
+                (400, "invalid_request"),
+                "{what}: {body}"
+            );
+            assert!(body.contains("idempotency key"), "{what}: {body}");
+        }
+        let number = |text: &str| text.trim().parse::<i64>().expect("a number");
+        let after = outcome(next()).await.2;
+        assert_eq!(number(&after), number(&before) + 1, "a refused call ran");
+        // Without a key, and with one of its own in a batch, all of them run.
+        let line = crate::harness::text(lines()).await;
+        assert_eq!(number(&line.1), number(&after) + 1);
+        let first = outcome(batch(Some("k"))).await;
+        assert_eq!((first.0, &outcome(batch(Some("k"))).await), (200, &first));
+        let atomic = outcome(batch(None).header("rolegate-atomic", "true")).await;
+        let answer: Value = serde_json::from_str(&atomic.2).expect("an array");
+        assert!(answer[0]["result"].is_number(), "{answer}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn browsers_may_read_our_headers() {
+    for_each_version(async |db| {
+        let role = db.create_role("caller").await;
+        api(db, &[&role], NEXT).await;
+        let gateway = GatewayConfig {
+            allowed_origins: vec!["https://app.example".to_owned()],
+            ..GatewayConfig::default()
+        };
+        let options = Options {
+            gateway,
+            ..Options::default()
+        };
+        let gateway = Gateway::start_with(db, options).await;
+        let token = gateway.token(&role).await;
+        let send = || {
+            gateway
+                .post("/next", Some(&token), "{}")
+                .header("origin", "https://app.example")
+                .header("idempotency-key", "k")
+                .send()
+        };
+        send().await.expect("an answer");
+        let replay = send().await.expect("an answer");
+        assert_eq!(replay.headers()["idempotency-replayed"], "true");
+        let exposed = replay.headers()["access-control-expose-headers"]
+            .to_str()
+            .expect("text");
+        let exposed: Vec<&str> = exposed.split(',').map(str::trim).collect();
+        for name in [
+            "allow",
+            "etag",
+            "idempotency-replayed",
+            "retry-after",
+            "www-authenticate",
+            "x-request-id",
+        ] {
+            assert!(exposed.contains(&name), "{name} is not in {exposed:?}");
+        }
     })
     .await;
 }

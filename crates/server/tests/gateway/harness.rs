@@ -28,6 +28,7 @@ pub(crate) struct Options {
     pub mode: Mode,
     pub modes: BTreeMap<String, Mode>,
     pub anonymous: bool,
+    pub imported_tokens: bool,
     pub issuers: Vec<IssuerConfig>,
     pub gateway: GatewayConfig,
     pub budget: DefaultBudget,
@@ -47,6 +48,7 @@ impl Default for Options {
             mode: Mode::Login,
             modes: BTreeMap::new(),
             anonymous: true,
+            imported_tokens: false,
             issuers: Vec::new(),
             gateway: GatewayConfig {
                 dry_run: true,
@@ -110,6 +112,7 @@ impl Gateway {
                 max_lifetime: Duration::from_mins(10),
             },
             own_connections: 3,
+            imported_tokens: options.imported_tokens,
             poll_interval: Duration::from_millis(100),
             budget: options.budget,
             endpoint,

@@ -7,6 +7,7 @@ mod events;
 mod faults;
 mod harness;
 mod identity;
+mod imported;
 mod keys;
 mod matrix;
 mod password;
