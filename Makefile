@@ -4,7 +4,7 @@ PYTHON ?= python3
 TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help demo dev test check bench bench-gateway docs fmt tools
+.PHONY: help demo dev test schemathesis check bench bench-gateway docs fmt tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,10 +16,15 @@ demo: ## build, start everything on loopback, and play the expenses story, asser
 dev: ## everything on loopback with the expenses example, until Ctrl-C
 	cargo run --bin rolegate -- dev --example expenses
 
-test: tools ## unit, database and end-to-end tests on PostgreSQL 15 or newer and 18
+test: tools ## unit, database and end-to-end tests on PostgreSQL 15 or newer and 18; schemathesis
 	cargo build --bin rolegate
 	cargo run -q -p rolegate-testkit --bin with-clusters -- -- cargo nextest run --workspace
 	cargo test -q --doc --workspace
+	@./.ci/schemathesis
+
+schemathesis: ## requests made from the OpenAPI document, their answers compared with it
+	cargo build --bin rolegate
+	@./.ci/schemathesis
 
 check: tools ## formatting, lints, documentation, licences, spelling
 	cargo fmt --all --check

@@ -109,6 +109,10 @@ fn path_item(
         "required": required,
         "content": {"application/json": {"schema": any_of(bodies)}},
     });
+    // A body may take too long, and be of another type.
+    for status in ["408", "415"] {
+        post["responses"][status] = json!({"$ref": "#/components/responses/Problem"});
+    }
     post["parameters"] = json!([{"$ref": "#/components/parameters/IdempotencyKey"}]);
     item.insert("post".to_owned(), post);
     if let [only] = overloads
@@ -147,7 +151,7 @@ fn operation(
     }
     let mut responses = json!({"200": {"description": "The result.", "content": content}});
     for status in [
-        "400", "401", "403", "404", "409", "429", "500", "503", "504",
+        "400", "401", "403", "404", "405", "409", "413", "429", "500", "503", "504",
     ] {
         responses[status] = json!({"$ref": "#/components/responses/Problem"});
     }
