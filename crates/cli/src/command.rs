@@ -7,6 +7,7 @@ mod connect;
 mod demo;
 mod dev;
 mod explain;
+mod keys;
 mod migrate;
 mod roles;
 mod serve;
@@ -136,6 +137,9 @@ enum Command {
     /// API tokens: mint, list, revoke, import.
     #[command(subcommand)]
     Token(token::Token),
+    /// Our own keys: rotate the one that signs tokens of password logins.
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Says whether a role may do something, and what decides it.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(explain::Explain),
@@ -171,6 +175,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Migrate(command) => migrate::run(command).await,
             Command::Roles(command) => roles::run(command).await,
             Command::Token(command) => token::run(command).await,
+            Command::Keys(command) => keys::run(command).await,
             Command::Explain(command) => explain::run(command).await,
             Command::Audit(command) => audit::run(command).await,
             Command::Config(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),

@@ -84,6 +84,7 @@ impl Development {
             },
             issuers: Vec::new(),
             seal_key: Some(seal_key),
+            key_life: Duration::from_hours(30 * 24),
             password: server.password_target(),
             gateway_bind: Some(self.gateway),
             console: Some(ConsoleSurface {

@@ -28,6 +28,8 @@ pub(crate) struct Surfaces {
     pub(crate) gateway: GatewayConfig,
     pub(crate) issuers: Vec<IssuerConfig>,
     pub(crate) seal_key: Option<Vec<u8>>,
+    /// How long a signing key signs.
+    pub(crate) key_life: Duration,
     /// Where passwords are checked: host, port, TLS.
     pub(crate) password: Option<(String, u16, bool)>,
     /// `None`: this process has no gateway.
@@ -118,6 +120,7 @@ impl Surfaces {
             let shared = Shared {
                 issuers: &self.issuers,
                 sealing_key: self.seal_key.as_deref(),
+                signing_key_life: self.key_life,
                 password,
                 clock: Arc::clone(&clock),
             };

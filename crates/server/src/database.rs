@@ -39,6 +39,7 @@ pub struct Database {
     pub(crate) sql: Arc<EngineSql>,
     pub(crate) authenticator: Authenticator,
     pub(crate) signing: Option<Arc<SigningKeys>>,
+    signing_key_life: Duration,
     pub(crate) password: Option<PasswordCheck>,
     pub(crate) events: Arc<EventHub>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -70,6 +71,9 @@ pub enum OpenError {
     /// The anonymous login's name is not a usable role name.
     #[error("the anonymous login's name can't be used")]
     Anonymous(#[source] RoleNameError),
+    /// The database cannot be asked for the age of the signing key.
+    #[error("the age of the signing key can't be read")]
+    RotateSigningKey(#[source] tokio_postgres::Error),
     /// The key that signs claims can't be read.
     #[error("the key that signs claims can't be read")]
     ClaimsKey(#[source] tokio_postgres::Error),
@@ -99,6 +103,8 @@ pub struct Shared<'a> {
     pub issuers: &'a [IssuerConfig],
     /// Seals our signing keys; `None`: no tokens of our own.
     pub sealing_key: Option<&'a [u8]>,
+    /// How long a signing key signs before a successor is made.
+    pub signing_key_life: Duration,
     /// Checks passwords of one database's logins; `None`: no password login.
     pub password: Option<PasswordCheck>,
     /// The time.
@@ -166,6 +172,7 @@ impl Database {
             sql,
             authenticator,
             signing,
+            signing_key_life: shared.signing_key_life,
             password: shared.password,
             events,
             clock: shared.clock,
@@ -224,7 +231,15 @@ impl Database {
             database: self.name(),
             lifetime: SignedDuration::try_from(lifetime).unwrap_or(SignedDuration::MAX),
         };
-        Ok(signing.sign(&token)?.token)
+        let signed = match signing.sign(&token) {
+            // All keys were revoked a moment ago; whoever logs in just then gets the next one.
+            Err(SigningError::NoKey) => {
+                self.refresh_signing_keys().await;
+                signing.sign(&token)
+            }
+            signed => signed,
+        };
+        Ok(signed?.token)
     }
 
     /// Starts the background work on `tasks`; it ends at `stop`.
@@ -317,6 +332,9 @@ impl Database {
     }
 
     async fn house_work(&self) -> Result<(), OpenError> {
+        if let Err(error) = self.rotate_old_signing_key().await {
+            tracing::warn!(%error, cause = ?error, "signing_key_not_rotated");
+        }
         // What a change of the epoch made us do may have failed.
         self.refresh_signing_keys().await;
         self.refresh_claims_key().await?;
@@ -341,6 +359,31 @@ impl Database {
                 .execute(&self.sql.of(sql), &[])
                 .await
                 .map_err(OpenError::ClaimsKey)?;
+        }
+        Ok(())
+    }
+
+    /// Asks the database whether a key has signed for long enough: its clock counts, for every process
+    /// the same, and one of them is told to go on.
+    async fn rotate_old_signing_key(&self) -> Result<(), OpenError> {
+        if self.signing.is_none() {
+            return Ok(());
+        }
+        let client = self
+            .own
+            .get()
+            .await
+            .map_err(|error| OpenError::Own(self.name().to_owned(), error))?;
+        let sql = self
+            .sql
+            .of("select rolegate.rotate_signing_key(pg_catalog.make_interval(secs => $1))");
+        let asked: bool = client
+            .query_one(&sql, &[&self.signing_key_life.as_secs_f64()])
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(OpenError::RotateSigningKey)?;
+        if asked {
+            tracing::info!(event = "signing_key_rotated", database = self.name());
         }
         Ok(())
     }

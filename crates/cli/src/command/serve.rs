@@ -79,6 +79,7 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         gateway: plan.gateway,
         issuers: config.issuers,
         seal_key: plan.seal_key,
+        key_life: plan.key_life,
         password,
         gateway_bind: runs(Surface::Gateway)
             .then(|| command.gateway.unwrap_or(config.gateway.bind)),

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) gateway: GatewayConfig,
     /// Bytes of the key that seals our signing keys.
     pub(crate) seal_key: Option<Vec<u8>>,
+    /// How long a signing key of ours signs.
+    pub(crate) key_life: Duration,
 }
 
 /// Turns the configuration into a plan.
@@ -51,10 +53,15 @@ pub(crate) fn plan(config: &Config) -> anyhow::Result<Plan> {
             config.login.token_seconds
         );
     }
+    let days = config.signing.key_days;
+    if !(1..=3650).contains(&days) {
+        anyhow::bail!("signing.key_days is {days}; it must be between 1 and 3650");
+    }
     Ok(Plan {
         databases,
         gateway: gateway(config),
         seal_key,
+        key_life: Duration::from_hours(days * 24),
     })
 }
 

@@ -303,12 +303,24 @@ impl Default for Budget {
 }
 
 /// Our own signing keys.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Signing {
     /// File with the 32-byte key (64 hex digits) that seals the private keys in the database.
     /// Without it there is no password login.
     pub(crate) seal_key_file: Option<PathBuf>,
+    /// Days a key signs before the next one takes over; 1 to 3650.
+    #[schemars(extend("x-unit" = "days"))]
+    pub(crate) key_days: u64,
+}
+
+impl Default for Signing {
+    fn default() -> Self {
+        Self {
+            seal_key_file: None,
+            key_days: 30,
+        }
+    }
 }
 
 /// Password login.

@@ -87,9 +87,15 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.rotate_signing_key()",
+        "rolegate.rotate_signing_key(interval)",
         "select rolegate.rotate_signing_key()",
-        &["operator", "maintenance"],
+        &["gateway", "operator", "maintenance"],
+        None,
+    ),
+    function(
+        "rolegate.revoke_signing_keys()",
+        "select rolegate.revoke_signing_keys()",
+        OPERATOR,
         None,
     ),
     function(

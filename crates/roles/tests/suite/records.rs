@@ -113,6 +113,54 @@ crate::on_each_version! {
         assert!(!wanted(&one, "e").await);
     }
 
+    async fn a_signing_key_is_asked_to_end_at_its_age(db) {
+        let (one, other) = (db.login("gateway").await, db.login("gateway").await);
+        let ripe = async |client: &tokio_postgres::Client| -> bool {
+            client.query_one("select rolegate.rotate_signing_key(interval '30 days')", &[])
+                .await.unwrap().get(0)
+        };
+        let epoch = async || -> i64 {
+            one.query_one("select rolegate.epoch()", &[]).await.unwrap().get(0)
+        };
+        one.execute("select rolegate.store_signing_key('a', 'ES256', '{}', 'sealed')", &[]).await.unwrap();
+        db.run("update rolegate.signing_key set activated_at = activated_at - interval '719 hours'").await;
+        let before = epoch().await;
+        assert!(!ripe(&one).await, "29 days and 23 hours");
+        assert_eq!(epoch().await, before, "asking in vain makes nobody load anything");
+        db.run("update rolegate.signing_key set activated_at = activated_at - interval '2 hours'").await;
+        let (first, second) = tokio::join!(ripe(&one), ripe(&other));
+        assert!(first ^ second, "{first} {second}");
+        one.execute("select rolegate.store_signing_key('b', 'ES256', '{}', 'sealed', true)", &[]).await.unwrap();
+        assert!(!ripe(&one).await, "the successor is young");
+        let row = one.query_one(
+            "select n.signs_from > pg_catalog.clock_timestamp() + interval '9 minutes' \
+             from rolegate.signing_keys() n where n.kid = 'b'", &[],
+        ).await.unwrap();
+        assert!(row.get::<_, bool>(0), "published first");
+    }
+
+    async fn revoked_signing_keys_are_gone_and_the_next_one_signs_at_once(db) {
+        let operator = db.operator(&db.application_role("alice").await).await;
+        let gateway = db.login("gateway").await;
+        let store = async |kid: &str| {
+            gateway.execute(
+                "select rolegate.store_signing_key($1, 'ES256', '{}', 'sealed')", &[&kid],
+            ).await.unwrap();
+        };
+        store("a").await;
+        store("b").await;
+        let refused = gateway.execute("select rolegate.revoke_signing_keys()", &[]).await;
+        assert_eq!(sqlstate(refused), "42501");
+        let revoked: i32 = operator.query_one("select rolegate.revoke_signing_keys()", &[])
+            .await.unwrap().get(0);
+        assert_eq!(revoked, 2, "the one that signs and the one that waits");
+        store("c").await;
+        let row = gateway.query_one(
+            "select kid, signs_from <= pg_catalog.clock_timestamp() from rolegate.signing_keys()", &[],
+        ).await.unwrap();
+        assert_eq!((row.get::<_, &str>(0), row.get::<_, bool>(1)), ("c", true));
+    }
+
     async fn a_changed_function_is_no_longer_declared_safe(db) {
         let alice = db.application_role("alice").await;
         let operator = db.operator(&alice).await;

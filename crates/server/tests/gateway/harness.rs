@@ -121,6 +121,7 @@ impl Gateway {
         let shared = Shared {
             issuers: &options.issuers,
             sealing_key: Some(&[7; 32]),
+            signing_key_life: Duration::from_hours(30 * 24),
             password: options.password,
             clock,
         };

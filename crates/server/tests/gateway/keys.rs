@@ -104,6 +104,75 @@ async fn a_signing_key_is_published_by_every_gateway_before_one_signs_with_it() 
     .await;
 }
 
+#[tokio::test]
+async fn an_old_signing_key_gets_a_successor_by_itself() {
+    for_each_version(async |db| {
+        let one = Gateway::start(db).await;
+        let first = published(&one).await;
+        db.superuser()
+            .await
+            .execute(
+                "update rolegate.signing_key set activated_at = activated_at - interval '31 days'",
+                &[],
+            )
+            .await
+            .expect("the clock is moved");
+        // Gateways ask when they start, and every half minute.
+        let other = Gateway::start(db).await;
+        for gateway in [&one, &other] {
+            let keys = within_seconds("a successor is published", async || {
+                let keys = published(gateway).await;
+                (keys.len() > 1).then_some(keys)
+            })
+            .await;
+            assert_eq!(keys.len(), 2, "{keys:?}");
+            assert!(keys.contains(&first[0]), "the old one still signs");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn revoked_signing_keys_are_refused_and_every_login_succeeds() {
+    for_each_version(async |db| {
+        let (one, other, ann) = start(db).await;
+        let superuser = db.superuser().await;
+        let stolen = one.token(&ann).await;
+        let logins = async |gateway: &Gateway| {
+            for _ in 0..200 {
+                // Fails if no token is signed.
+                gateway.token(&ann).await;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let revoke = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_millis(40)).await;
+                superuser
+                    .execute("select rolegate.revoke_signing_keys()", &[])
+                    .await
+                    .expect("revokes");
+            }
+        };
+        tokio::join!(logins(&one), logins(&other), revoke);
+        for gateway in [&one, &other] {
+            within_seconds("the stolen key's token is refused", async || {
+                let (status, _) = gateway.call(&stolen, "verified", "").await;
+                (status == 401).then_some(())
+            })
+            .await;
+            within_seconds("a new token is good", async || {
+                let token = gateway.token(&ann).await;
+                let (status, _) = gateway.call(&token, "verified", "").await;
+                (status == 200).then_some(())
+            })
+            .await;
+        }
+        assert_eq!(published(&one).await, published(&other).await);
+    })
+    .await;
+}
+
 /// Requests that were signed with the key before, while the gateways have not heard of the new one.
 #[tokio::test]
 async fn calls_go_on_while_the_key_of_the_claims_is_rotated() {
