@@ -62,10 +62,10 @@ pub struct DatabaseConfig {
 pub struct GatewayConfig {
     /// Bytes of a request body.
     pub max_body_bytes: usize,
-    /// Elements of a batch.
-    pub max_batch: usize,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
+    /// Elements of a batch.
+    pub max_batch: usize,
     /// Elements of a batch that run at the same time.
     pub batch_concurrency: usize,
     /// `Prefer: tx=rollback` is honoured.
@@ -84,19 +84,19 @@ pub struct GatewayConfig {
     pub login_token_ttl: Duration,
     /// Event streams at the same time.
     pub max_streams: usize,
-    /// Title of the OpenAPI document.
-    pub title: String,
     /// Time between two comments of a quiet event stream; they keep proxies from closing it.
     pub heartbeat: Duration,
+    /// Title of the OpenAPI document.
+    pub title: String,
 }
 
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             max_body_bytes: 2 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
             max_batch: 1000,
             batch_concurrency: 8,
-            body_timeout: Duration::from_secs(30),
             dry_run: false,
             visible_headers: [
                 "accept",
@@ -114,8 +114,8 @@ impl Default for GatewayConfig {
             idempotency_wait: Duration::from_secs(10),
             login_token_ttl: Duration::from_hours(8),
             max_streams: 1000,
+            heartbeat: Duration::from_secs(15),
             title: "Rolegate".to_owned(),
         }
-            heartbeat: Duration::from_secs(15),
     }
 }

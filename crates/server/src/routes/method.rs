@@ -40,7 +40,10 @@ pub(crate) async fn post(
         let session = session::session(&app, &database, &context, &headers).await?;
         if wants_lines(&headers) && !call.envelope {
             let key = idempotency::key(&headers)?;
-            idempotency::refuse(key.as_deref(), "A stream is not stored; ask for application/json.")?;
+            idempotency::refuse(
+                key.as_deref(),
+                "A stream is not stored; ask for application/json.",
+            )?;
             let params = Params::from_json(call.params).map_err(CallError::from)?;
             return lines(session, &method, &params).await;
         }

@@ -31,8 +31,8 @@ pub(crate) struct Options {
     pub imported_tokens: bool,
     pub issuers: Vec<IssuerConfig>,
     pub gateway: GatewayConfig,
-    pub budget: DefaultBudget,
     pub listen: ListenLimits,
+    pub budget: DefaultBudget,
     pub connections_per_login: usize,
     /// Another way to the database than the cluster's own socket: a fault proxy.
     pub endpoint: Option<Endpoint>,
@@ -54,9 +54,9 @@ impl Default for Options {
                 dry_run: true,
                 ..GatewayConfig::default()
             },
+            listen: ListenLimits::default(),
             budget: DefaultBudget::default(),
             connections_per_login: 4,
-            listen: ListenLimits::default(),
             endpoint: None,
             password: None,
             clock: None,
@@ -136,11 +136,7 @@ impl Gateway {
         let (listeners, tasks) = (TaskTracker::new(), TaskTracker::new());
         database.start(&tasks, &background);
         let app = App::new(vec![Arc::clone(&database)], options.gateway, stop.clone());
-        listeners.spawn(listener.serve(
-            router::gateway(app),
-            options.listen,
-            stop.clone(),
-        ));
+        listeners.spawn(listener.serve(router::gateway(app), options.listen, stop.clone()));
         listeners.close();
         let client = Client::builder().no_proxy().build().expect("a client");
         Self {

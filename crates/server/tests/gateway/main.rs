@@ -11,6 +11,6 @@ mod imported;
 mod keys;
 mod matrix;
 mod password;
-mod revocation;
 mod protocol;
+mod revocation;
 mod smoke;
