@@ -92,17 +92,31 @@ async fn requests_that_are_reset_at_once_leave_no_work_behind() {
         let (gateway, attacker, other) = ready(db, Options::default()).await;
         // Each would take a connection of the attacker's for ten seconds.
         let path = format!("/api/{NAME}/pause?seconds=10");
+        let reset = |id: u32| frame(RESET, 0, id, &CANCEL.to_be_bytes());
         let flood = async {
             for _ in 0..4 {
                 let mut client = Connection::open(gateway.address).await;
                 for id in (1..2000).step_by(2) {
                     let mut both = client.get(id, &path, &attacker);
-                    both.extend(frame(RESET, 0, id, &CANCEL.to_be_bytes()));
+                    both.extend(reset(id));
                     // Ended by the gateway when it had enough.
                     if !client.send(&both).await {
                         break;
                     }
                 }
+            }
+            // The same with calls that have begun.
+            let mut client = Connection::open(gateway.address).await;
+            for first in (1..1000).step_by(200) {
+                let ids: Vec<u32> = (first..first + 200).step_by(2).collect();
+                let requests: Vec<u8> = ids
+                    .iter()
+                    .flat_map(|id| client.get(*id, &path, &attacker))
+                    .collect();
+                assert!(client.send(&requests).await);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let resets: Vec<u8> = ids.iter().flat_map(|id| reset(*id)).collect();
+                assert!(client.send(&resets).await);
             }
         };
         let others = async {
