@@ -3,7 +3,6 @@
 pub mod api_token;
 pub mod authenticator;
 pub mod claims_signer;
-mod der;
 mod encoding;
 pub mod issuer;
 pub mod jwks;

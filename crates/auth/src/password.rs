@@ -5,7 +5,6 @@
 //! in another way learns it. Login and password of the request are fields of protocol messages
 //! and nothing else; where the server is was decided by the configuration.
 
-mod certificate;
 mod exchange;
 mod limits;
 mod target;
@@ -76,7 +75,10 @@ impl LoginError {
     /// Whether this says that the server is set up in a way that makes passwords worthless: a
     /// finding for operators.
     pub fn is_finding(&self) -> bool {
-        matches!(self, Self::Exchange(ExchangeError::NotScram(_)))
+        matches!(
+            self,
+            Self::Exchange(ExchangeError::NotScram(_) | ExchangeError::ChannelBinding(_))
+        )
     }
 }
 

@@ -1,16 +1,17 @@
-//! The little DER that is needed: elements one after the other, lengths checked.
+//! The little DER that certificates and public keys need: elements one after the other, lengths
+//! checked.
 
 /// `SEQUENCE`.
-pub(crate) const SEQUENCE: u8 = 0x30;
+pub const SEQUENCE: u8 = 0x30;
 /// `INTEGER`.
-pub(crate) const INTEGER: u8 = 0x02;
+pub const INTEGER: u8 = 0x02;
 /// `OBJECT IDENTIFIER`.
-pub(crate) const OID: u8 = 0x06;
+pub const OID: u8 = 0x06;
 /// `BIT STRING`.
-pub(crate) const BIT_STRING: u8 = 0x03;
+pub const BIT_STRING: u8 = 0x03;
 
 /// Reads one element with tag `tag` from the front of `input`: its content, and what follows it.
-pub(crate) fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = input.split_first()?;
     if found != tag {
         return None;
@@ -36,13 +37,13 @@ pub(crate) fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 /// The content of an element that must be all of `input`.
-pub(crate) fn only(input: &[u8], tag: u8) -> Option<&[u8]> {
+pub fn only(input: &[u8], tag: u8) -> Option<&[u8]> {
     let (content, rest) = element(input, tag)?;
     rest.is_empty().then_some(content)
 }
 
 /// An unsigned `INTEGER` without its leading zeros.
-pub(crate) fn unsigned(input: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn unsigned(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let (content, rest) = element(input, INTEGER)?;
     if content.first()? & 0x80 != 0 {
         return None;

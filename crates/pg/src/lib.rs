@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod cluster;
+pub mod der;
 pub mod listener;
 pub mod own;
 pub mod pools;

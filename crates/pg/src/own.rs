@@ -38,12 +38,14 @@ pub enum OwnPoolError {
 impl OwnPool {
     /// A pool of at most `size` connections. None is made before the first use.
     pub fn new(endpoint: &Endpoint, login: &Login, size: usize) -> Result<Self, OwnPoolError> {
-        let config = config(endpoint, login);
+        let mut config = config(endpoint, login);
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
         let manager = match &endpoint.address {
             Address::Tcp { .. } if endpoint.tls == crate::wire::TlsMode::VerifyFull => {
+                // As in `wire::scram`, in the words of this driver.
+                config.channel_binding(tokio_postgres::config::ChannelBinding::Require);
                 let tls = crate::wire::tls_config().map_err(OwnPoolError::Tls)?;
                 let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
                 Manager::from_config(config, tls, recycling)

@@ -5,8 +5,10 @@
 
 mod address;
 mod batch;
+mod certificate;
 mod connection;
 mod db_error;
+mod scram;
 mod startup;
 mod stream;
 
@@ -15,5 +17,5 @@ pub use batch::Batch;
 pub(crate) use connection::Incoming;
 pub use connection::{CancelKey, Connection};
 pub use db_error::DbError;
-pub use startup::{AuthenticationKind, ConnectError};
+pub use startup::{Accepted, AuthenticationKind, ConnectError};
 pub use stream::tls_config;

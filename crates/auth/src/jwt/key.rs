@@ -4,7 +4,7 @@ use std::fmt;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 
-use crate::der;
+use rolegate_pg::der;
 
 /// The weakest RSA key that is used, in bits.
 pub const MIN_RSA_BITS: usize = 2048;

@@ -8,8 +8,10 @@ use postgres_protocol::message::{backend::Message, frontend};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::address::Endpoint;
-use super::stream::Stream;
+use super::db_error::DbError;
+use super::scram::Channel;
+use super::startup::ConnectError;
+use super::stream::{Route, Stream};
 
 /// What a cancel request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +38,18 @@ pub struct Connection {
     outgoing: BytesMut,
     /// Bytes still to come of a message that is thrown away.
     skipping: usize,
-    cancel: Option<(CancelKey, Endpoint)>,
+    cancel: Option<(CancelKey, Route)>,
 }
 
 /// Room for a usual answer, so that one `read` brings it whole.
 const READ_CHUNK_BYTES: usize = 16 * 1024;
+/// The longest message where none of a caller's rows is expected: errors, settings, notices.
+const MESSAGE_BYTES: usize = 1024 * 1024;
+/// Bytes of answers that are taken in while a batch is still being written. A server with more to
+/// say waits until the batch is out, and then meets the bounds of the request.
+const READ_AHEAD_BYTES: usize = 64 * 1024 * 1024;
+/// How long is listened to a server that has closed the connection.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 impl Connection {
     pub(super) fn new(stream: Stream) -> Self {
@@ -57,12 +66,12 @@ impl Connection {
         &mut self.outgoing
     }
 
-    pub(super) fn channel_binding(&self) -> Option<Vec<u8>> {
-        self.stream.channel_binding()
+    pub(super) fn channel(&self) -> Channel {
+        self.stream.channel()
     }
 
-    pub(super) fn set_cancel_key(&mut self, key: CancelKey, endpoint: Endpoint) {
-        self.cancel = Some((key, endpoint));
+    pub(super) fn set_cancel_key(&mut self, key: CancelKey, route: Route) {
+        self.cancel = Some((key, route));
     }
 
     pub(super) async fn send_buffered(&mut self) -> io::Result<()> {
@@ -72,7 +81,16 @@ impl Connection {
 
     /// Writes bytes while reading whatever arrives: a server that is busy sending would otherwise
     /// never read a batch larger than the socket's buffers.
-    pub async fn send(&mut self, mut bytes: Bytes) -> io::Result<()> {
+    ///
+    /// If the server ended the session before it read anything, the error is its own: a `DbError`.
+    pub async fn send(&mut self, bytes: Bytes) -> io::Result<()> {
+        match self.write(bytes).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.last_words().await.unwrap_or(error)),
+        }
+    }
+
+    async fn write(&mut self, mut bytes: Bytes) -> io::Result<()> {
         let (mut reader, mut writer) = tokio::io::split(&mut self.stream);
         while bytes.has_remaining() {
             tokio::select! {
@@ -81,37 +99,80 @@ impl Connection {
                     0 => return Err(io::ErrorKind::WriteZero.into()),
                     n => bytes.advance(n),
                 },
-                read = reader.read_buf(&mut self.incoming) => if read? == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                },
+                read = reader.read_buf(&mut self.incoming),
+                    if self.incoming.len() < READ_AHEAD_BYTES => if read? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    },
             }
         }
         writer.flush().await
     }
 
-    /// The next message that has already arrived whole.
-    pub fn buffered(&mut self) -> io::Result<Option<Message>> {
+    /// The error with which the server ended the session, if that is all it has said: it sends one
+    /// and closes, and what is written after that fails before the error was read.
+    async fn last_words(&mut self) -> Option<io::Error> {
+        let _ = timeout(LAST_WORDS, async {
+            while self.incoming.len() < MESSAGE_BYTES
+                && self.stream.read_buf(&mut self.incoming).await? > 0
+            {}
+            io::Result::Ok(())
+        })
+        .await;
+        while let Ok(Some(message)) = self.whole(MESSAGE_BYTES) {
+            match message {
+                Message::NoticeResponse(_)
+                | Message::NotificationResponse(_)
+                | Message::ParameterStatus(_) => {}
+                Message::ErrorResponse(body) => {
+                    let error = DbError::from_body(&body);
+                    return error.is_fatal().then(|| io::Error::other(error));
+                }
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// Throws away what has arrived of a message that is too long.
+    fn skip(&mut self) {
+        let here = self.skipping.min(self.incoming.len());
+        self.incoming.advance(here);
+        self.skipping -= here;
+    }
+
+    /// The length that the next message says it has, without its tag.
+    fn announced(&self) -> Option<(u8, usize)> {
+        let (&[tag, a, b, c, d], _) = self.incoming.split_first_chunk()?;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        Some((tag, usize::try_from(length).unwrap_or(usize::MAX)))
+    }
+
+    /// The next message that has already arrived whole; an error if it says that it is longer than
+    /// `most` bytes. The parser would make room for it.
+    fn whole(&mut self, most: usize) -> io::Result<Option<Message>> {
+        self.skip();
+        if self.announced().is_some_and(|(_, length)| length > most) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the server sent a message longer than allowed",
+            ));
+        }
         Message::parse(&mut self.incoming)
     }
 
     /// The next message that has already arrived whole, unless it is longer than `most` bytes:
     /// such a one is never held in memory.
     pub(crate) fn buffered_within(&mut self, most: usize) -> io::Result<Option<Incoming>> {
-        let skipped = self.skipping.min(self.incoming.len());
-        self.incoming.advance(skipped);
-        self.skipping -= skipped;
-        if let Some((&[tag, a, b, c, d], _)) = self.incoming.split_first_chunk() {
+        self.skip();
+        if let Some((tag, length)) = self.announced()
+            && length > most
+        {
             // The length counts itself but not the tag.
-            let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-            if length > most {
-                self.skipping = length.saturating_add(1);
-                let here = self.skipping.min(self.incoming.len());
-                self.incoming.advance(here);
-                self.skipping -= here;
-                return Ok(Some(Incoming::TooLong(tag)));
-            }
+            self.skipping = length.saturating_add(1);
+            self.skip();
+            return Ok(Some(Incoming::TooLong(tag)));
         }
-        Ok(self.buffered()?.map(Incoming::Message))
+        Ok(self.whole(most)?.map(Incoming::Message))
     }
 
     /// Waits until more bytes arrive. Cancel safe.
@@ -123,10 +184,15 @@ impl Connection {
         }
     }
 
-    /// Waits for the next message. Cancel safe.
+    /// Waits for the next message, which is none of a caller's rows. Cancel safe.
     pub async fn receive(&mut self) -> io::Result<Message> {
+        self.receive_within(MESSAGE_BYTES).await
+    }
+
+    /// The same with another bound.
+    pub(super) async fn receive_within(&mut self, most: usize) -> io::Result<Message> {
         loop {
-            if let Some(message) = self.buffered()? {
+            if let Some(message) = self.whole(most)? {
                 return Ok(message);
             }
             self.fill().await?;
@@ -141,11 +207,14 @@ impl Connection {
     /// Asks the server, over a connection of its own, to cancel what runs on this one. That it
     /// was asked does not mean that it did.
     pub async fn request_cancel(&self, limit: Duration) -> io::Result<()> {
-        let Some((key, endpoint)) = &self.cancel else {
+        let Some((key, route)) = &self.cancel else {
             return Ok(());
         };
         timeout(limit, async {
-            let mut stream = Stream::connect(&endpoint.address, endpoint.tls).await?;
+            let mut stream = route.connect().await.map_err(|error| match error {
+                ConnectError::Io(error) | ConnectError::Tls(error) => error,
+                other => io::Error::other(other),
+            })?;
             let mut request = BytesMut::new();
             frontend::cancel_request(key.pid, key.secret, &mut request);
             stream.write_all(&request).await?;

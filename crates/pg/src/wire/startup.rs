@@ -1,25 +1,39 @@
 //! Opening a connection: start-up message and authentication.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use postgres_protocol::authentication::sasl::{self, ChannelBinding, ScramSha256};
+use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::{backend::Message, frontend};
-use secrecy::ExposeSecret;
+use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::address::{Endpoint, Login};
+use super::address::{Address, Endpoint, Login, TlsMode};
 use super::connection::{CancelKey, Connection};
 use super::db_error::DbError;
-use super::stream::Stream;
+use super::scram::Exchange;
+use super::stream::{Route, machine_tls};
+
+/// The longest message of a server that has not let us in yet, in bytes.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// How the server let us in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthenticationKind {
     /// Without asking for anything on the wire: `peer`, `cert`, or `trust`.
     Unasked,
-    /// After a completed SCRAM exchange.
+    /// After a completed SCRAM exchange, bound to the server's certificate if there is TLS.
     Scram,
+}
+
+/// Which ways in are accepted. A password never leaves this process but as a SCRAM proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// Whatever the server asks for that gives nothing away.
+    Any,
+    /// Only a whole SCRAM exchange: a server that lets everybody in says nothing about a password.
+    OnlyScram,
 }
 
 /// Why there is no connection.
@@ -28,6 +42,9 @@ pub enum ConnectError {
     /// The server could not be reached, or the connection broke.
     #[error("the connection to the server failed")]
     Io(#[source] io::Error),
+    /// No TLS, or not the certificate it has to be.
+    #[error("the connection to the server could not be encrypted")]
+    Tls(#[source] io::Error),
     /// It did not answer in time.
     #[error("the server did not answer within {0:?}")]
     Timeout(Duration),
@@ -37,6 +54,12 @@ pub enum ConnectError {
     /// It asked for something we do not give: a clear-text or MD5 password, GSSAPI.
     #[error("the server asked for {0}, which is not supported; use peer, cert or scram-sha-256")]
     UnsupportedAuthentication(&'static str),
+    /// Over TLS the proof of a password has to be bound to the server's certificate.
+    #[error("the login cannot be bound to the TLS connection: {0}")]
+    ChannelBinding(&'static str),
+    /// The server does not know the password, or the exchange was tampered with.
+    #[error("the SCRAM exchange failed")]
+    Scram(#[source] io::Error),
     /// It asked for a password and there is none.
     #[error("the server asks for a password and none is configured for this role")]
     PasswordMissing,
@@ -52,7 +75,7 @@ impl From<io::Error> for ConnectError {
 }
 
 impl Connection {
-    /// Connects and authenticates within `limit`.
+    /// Connects and authenticates within `limit`, with the machine's roots where there is TLS.
     ///
     /// `settings` become the session's defaults: `reset all` returns to them. They are ours, never
     /// of a request.
@@ -62,32 +85,56 @@ impl Connection {
         settings: &[(&str, &str)],
         limit: Duration,
     ) -> Result<(Self, AuthenticationKind), ConnectError> {
-        timeout(limit, open(endpoint, login, settings))
+        let tls = match (&endpoint.address, endpoint.tls) {
+            (Address::Tcp { .. }, TlsMode::VerifyFull) => Some(machine_tls()?),
+            _ => None,
+        };
+        let route = Route {
+            address: endpoint.address.clone(),
+            tls,
+        };
+        let opened = open(route, &endpoint.database, login, settings, Accepted::Any);
+        timeout(limit, opened)
             .await
             .map_err(|_| ConnectError::Timeout(limit))?
+    }
+
+    /// The same with other roots, or without TLS, and with a say in how the server may let us in.
+    /// The caller bounds the time.
+    pub async fn open_with(
+        address: Address,
+        tls: Option<Arc<ClientConfig>>,
+        database: &str,
+        login: &Login,
+        settings: &[(&str, &str)],
+        accepted: Accepted,
+    ) -> Result<(Self, AuthenticationKind), ConnectError> {
+        open(Route { address, tls }, database, login, settings, accepted).await
     }
 }
 
 async fn open(
-    endpoint: &Endpoint,
+    route: Route,
+    database: &str,
     login: &Login,
     settings: &[(&str, &str)],
+    accepted: Accepted,
 ) -> Result<(Connection, AuthenticationKind), ConnectError> {
-    let stream = Stream::connect(&endpoint.address, endpoint.tls).await?;
-    let mut connection = Connection::new(stream);
+    let mut connection = Connection::new(route.connect().await?);
     let mut parameters = vec![
         ("user", login.user.as_str()),
-        ("database", endpoint.database.as_str()),
+        ("database", database),
         ("client_encoding", "UTF8"),
     ];
     parameters.extend_from_slice(settings);
     frontend::startup_message(parameters, connection.write_buffer())?;
     connection.send_buffered().await?;
 
-    let kind = authenticate(&mut connection, login).await?;
+    let kind = authenticate(&mut connection, login, accepted).await?;
+    // Only now the server looks whether the role may log in, and to this database.
     let mut key = CancelKey { pid: 0, secret: 0 };
     loop {
-        match connection.receive().await? {
+        match next(&mut connection).await? {
             Message::BackendKeyData(body) => {
                 key = CancelKey {
                     pid: body.process_id(),
@@ -96,40 +143,43 @@ async fn open(
             }
             Message::ParameterStatus(_) | Message::NoticeResponse(_) => {}
             Message::ReadyForQuery(_) => break,
-            Message::ErrorResponse(body) => {
-                return Err(ConnectError::Refused(DbError::from_body(&body)));
-            }
             _ => return Err(ConnectError::Protocol),
         }
     }
-    connection.set_cancel_key(key, endpoint.clone());
+    connection.set_cancel_key(key, route);
     Ok((connection, kind))
+}
+
+/// The next message that is no error. The server is not believed yet, nor is the length it names.
+async fn next(connection: &mut Connection) -> Result<Message, ConnectError> {
+    match connection.receive_within(MAX_MESSAGE_BYTES).await {
+        Ok(Message::ErrorResponse(body)) => Err(ConnectError::Refused(DbError::from_body(&body))),
+        Ok(message) => Ok(message),
+        Err(error) => Err(match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ConnectError::Protocol,
+            _ => ConnectError::Io(error),
+        }),
+    }
 }
 
 async fn authenticate(
     connection: &mut Connection,
     login: &Login,
+    accepted: Accepted,
 ) -> Result<AuthenticationKind, ConnectError> {
-    let unsupported = ConnectError::UnsupportedAuthentication;
-    match connection.receive().await? {
-        Message::AuthenticationOk => Ok(AuthenticationKind::Unasked),
+    match next(connection).await? {
+        Message::AuthenticationOk if accepted == Accepted::Any => Ok(AuthenticationKind::Unasked),
         Message::AuthenticationSasl(body) => {
-            let mut offered = Vec::new();
-            let mut mechanisms = body.mechanisms();
-            while let Some(name) = fallible_iterator::FallibleIterator::next(&mut mechanisms)? {
-                offered.push(name.to_owned());
-            }
+            let names = body.mechanisms().map(|name| Ok(name.to_owned()));
+            let offered: Vec<_> = names.collect().map_err(|_| ConnectError::Protocol)?;
             scram(connection, login, &offered).await?;
             Ok(AuthenticationKind::Scram)
         }
-        Message::AuthenticationCleartextPassword => Err(unsupported("a clear-text password")),
-        Message::AuthenticationMd5Password(_) => Err(unsupported("an MD5 password")),
-        Message::AuthenticationGss | Message::AuthenticationSspi => Err(unsupported("GSSAPI")),
-        Message::ErrorResponse(body) => Err(ConnectError::Refused(DbError::from_body(&body))),
-        _ => Err(ConnectError::Protocol),
+        other => Err(not_scram(&other)),
     }
 }
 
+/// The whole exchange, with the server's own proof, up to `AuthenticationOk`.
 async fn scram(
     connection: &mut Connection,
     login: &Login,
@@ -139,44 +189,36 @@ async fn scram(
         .password
         .as_ref()
         .ok_or(ConnectError::PasswordMissing)?;
-    let binding = connection.channel_binding();
-    let has = |name: &str| offered.iter().any(|mechanism| mechanism == name);
-    let (mechanism, binding) = match binding {
-        Some(digest) if has(sasl::SCRAM_SHA_256_PLUS) => (
-            sasl::SCRAM_SHA_256_PLUS,
-            ChannelBinding::tls_server_end_point(digest),
-        ),
-        // Saying "the server does not support it" lets a server that does detect a downgrade.
-        Some(_) if has(sasl::SCRAM_SHA_256) => (sasl::SCRAM_SHA_256, ChannelBinding::unrequested()),
-        None if has(sasl::SCRAM_SHA_256) => (sasl::SCRAM_SHA_256, ChannelBinding::unsupported()),
-        _ => {
-            return Err(ConnectError::UnsupportedAuthentication(
-                "an unknown SASL mechanism",
-            ));
-        }
-    };
-    let mut exchange = ScramSha256::new(password.expose_secret().as_bytes(), binding);
+    let (mechanism, mut exchange) = Exchange::begin(offered, connection.channel(), password)?;
     frontend::sasl_initial_response(mechanism, exchange.message(), connection.write_buffer())?;
     connection.send_buffered().await?;
-    match connection.receive().await? {
-        Message::AuthenticationSaslContinue(body) => exchange.update(body.data())?,
-        Message::ErrorResponse(body) => {
-            return Err(ConnectError::Refused(DbError::from_body(&body)));
-        }
-        _ => return Err(ConnectError::Protocol),
+    match next(connection).await? {
+        Message::AuthenticationSaslContinue(body) => exchange.challenge(body.data())?,
+        other => return Err(not_scram(&other)),
     }
     frontend::sasl_response(exchange.message(), connection.write_buffer())?;
     connection.send_buffered().await?;
-    match connection.receive().await? {
+    match next(connection).await? {
         Message::AuthenticationSaslFinal(body) => exchange.finish(body.data())?,
-        Message::ErrorResponse(body) => {
-            return Err(ConnectError::Refused(DbError::from_body(&body)));
-        }
-        _ => return Err(ConnectError::Protocol),
+        other => return Err(not_scram(&other)),
     }
-    match connection.receive().await? {
+    match next(connection).await? {
         Message::AuthenticationOk => Ok(()),
-        Message::ErrorResponse(body) => Err(ConnectError::Refused(DbError::from_body(&body))),
         _ => Err(ConnectError::Protocol),
     }
+}
+
+/// A message in place of the next one of the exchange.
+fn not_scram(message: &Message) -> ConnectError {
+    ConnectError::UnsupportedAuthentication(match message {
+        Message::AuthenticationOk => "nothing (trust, peer, ident or cert)",
+        Message::AuthenticationCleartextPassword => "the password in clear text",
+        Message::AuthenticationMd5Password(_) => "an MD5 digest of the password",
+        Message::AuthenticationGss
+        | Message::AuthenticationGssContinue(_)
+        | Message::AuthenticationSspi
+        | Message::AuthenticationKerberosV5 => "GSSAPI",
+        Message::AuthenticationScmCredential => "socket credentials",
+        _ => return ConnectError::Protocol,
+    })
 }

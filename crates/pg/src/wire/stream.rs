@@ -2,14 +2,18 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
-use super::address::{Address, TlsMode};
+use super::address::Address;
+use super::certificate;
+use super::scram::Channel;
+use super::startup::ConnectError;
 
 /// A connected stream.
 #[derive(Debug)]
@@ -19,65 +23,90 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Stream {
+/// How a server is reached.
+#[derive(Debug, Clone)]
+pub(super) struct Route {
+    pub(super) address: Address,
+    /// With it a TCP connection is encrypted and the server's certificate verified.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+}
+
+impl Route {
     /// Connects, and agrees on TLS where asked.
-    pub(crate) async fn connect(address: &Address, tls: TlsMode) -> io::Result<Self> {
-        match address {
+    pub(super) async fn connect(&self) -> Result<Stream, ConnectError> {
+        match &self.address {
             Address::Unix { directory, port } => {
                 let path = directory.join(format!(".s.PGSQL.{port}"));
-                Ok(Self::Unix(UnixStream::connect(path).await?))
+                Ok(Stream::Unix(UnixStream::connect(path).await?))
             }
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
-                match tls {
-                    TlsMode::Disable => Ok(Self::Tcp(stream)),
-                    TlsMode::VerifyFull => Ok(Self::Tls(Box::new(handshake(stream, host).await?))),
-                }
+                let Some(config) = &self.tls else {
+                    return Ok(Stream::Tcp(stream));
+                };
+                let encrypted = handshake(stream, host, Arc::clone(config)).await?;
+                Ok(Stream::Tls(Box::new(encrypted)))
             }
         }
     }
+}
 
-    /// The server certificate's digest for SCRAM channel binding (`tls-server-end-point`).
-    ///
-    /// RFC 5929 asks for the certificate's own hash function, with SHA-256 in place of MD5 and
-    /// SHA-1; a server whose certificate is signed with another one fails the exchange, which is
-    /// the safe side.
-    pub(crate) fn channel_binding(&self) -> Option<Vec<u8>> {
-        let Self::Tls(stream) = self else { return None };
-        let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
-        Some(digest.as_ref().to_vec())
+impl Stream {
+    /// What a SCRAM exchange over this stream is bound to.
+    pub(super) fn channel(&self) -> Channel {
+        let Self::Tls(stream) = self else {
+            return Channel::Plain;
+        };
+        let chain = stream.get_ref().1.peer_certificates();
+        let certificate = chain.and_then(<[_]>::first);
+        Channel::Tls(certificate.and_then(|certificate| certificate::server_end_point(certificate)))
     }
 }
 
 /// The machine's roots, TLS 1.2 and 1.3.
-pub fn tls_config() -> Result<rustls::ClientConfig, rustls::Error> {
+pub fn tls_config() -> Result<ClientConfig, rustls::Error> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
         // A root that cannot be parsed vouches for nobody.
         let _ = roots.add(certificate);
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(rustls::ClientConfig::builder_with_provider(provider)
+    Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
 }
 
-async fn handshake(mut stream: TcpStream, host: &str) -> io::Result<TlsStream<TcpStream>> {
+/// [`tls_config`], read from the machine once: it is some hundred files.
+pub(super) fn machine_tls() -> Result<Arc<ClientConfig>, ConnectError> {
+    static CONFIG: OnceLock<Result<Arc<ClientConfig>, rustls::Error>> = OnceLock::new();
+    CONFIG
+        .get_or_init(|| tls_config().map(Arc::new))
+        .clone()
+        .map_err(|error| ConnectError::Tls(io::Error::other(error)))
+}
+
+async fn handshake(
+    mut stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
     let mut request = bytes::BytesMut::new();
     postgres_protocol::message::frontend::ssl_request(&mut request);
     stream.write_all(&request).await?;
-    // Exactly one byte is read: more would be data injected before the handshake.
+    // One byte and no more: what came after it in plain text would count as encrypted.
     if stream.read_u8().await? != b'S' {
-        return Err(io::Error::other("the server does not offer TLS"));
+        return Err(ConnectError::Tls(io::Error::other(
+            "the server does not offer TLS",
+        )));
     }
-    let config = tls_config().map_err(io::Error::other)?;
-    let name = rustls_pki_types::ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-    tokio_rustls::TlsConnector::from(Arc::new(config))
+    let name = rustls_pki_types::ServerName::try_from(host.to_owned())
+        .map_err(|error| ConnectError::Tls(io::Error::other(error)))?;
+    tokio_rustls::TlsConnector::from(config)
         .connect(name, stream)
         .await
+        .map_err(ConnectError::Tls)
 }
 
 impl AsyncRead for Stream {
