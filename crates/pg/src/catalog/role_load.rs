@@ -34,9 +34,10 @@ pub(super) async fn facts(
     database: &DatabaseFacts,
     name: &RoleName,
 ) -> Result<Option<RoleFacts>, CatalogError> {
+    let engine = format!("{}.", quote::ident(&config.engine_schema));
     let row = client
         .query_opt(
-            include_str!("sql/role.sql"),
+            &include_str!("sql/role.sql").replace("rolegate.", &engine),
             &[
                 &name.as_str(),
                 &config.authenticator,
@@ -48,10 +49,7 @@ pub(super) async fn facts(
     let Some(row) = row else { return Ok(None) };
     let oid: u32 = row.try_get(0)?;
     let settings: Vec<String> = row.try_get(5)?;
-    let record_sql = include_str!("sql/role_record.sql").replace(
-        "rolegate.",
-        &format!("{}.", quote::ident(&config.engine_schema)),
-    );
+    let record_sql = include_str!("sql/role_record.sql").replace("rolegate.", &engine);
     let record = client
         .query_opt(&record_sql, &[&name.as_str(), &oid])
         .await?;

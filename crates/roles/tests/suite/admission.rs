@@ -1,5 +1,6 @@
 //! Admitting roles, refusing the powerful ones, and the closure behind both.
 
+use rolegate_model::RoleName;
 use rolegate_roles::admit::{AdmitError, AdmitMode, Dismissal, IdentLine, admit, dismiss};
 use rolegate_roles::closure;
 
@@ -125,6 +126,46 @@ crate::on_each_version! {
             assert_eq!(ours.iter().any(|r| r.1 == alice), allowed.is_empty());
             assert!(ours.iter().any(|r| r.1 == db.names.role("gateway")));
         }
+    }
+
+    /// The gateway refuses exactly the targets that the SQL functions refuse.
+    async fn the_catalog_says_what_the_function_says(db) {
+        let catalog = db.catalog().await;
+        let gateway = db.login("gateway").await;
+        let both = async |name: &str| {
+            let facts = catalog.role(&RoleName::new(name).unwrap()).await.unwrap().unwrap();
+            let function = gateway
+                .query_opt("select chain from rolegate.forbidden_roles($1)", &[&facts.identity.oid])
+                .await.unwrap().map(|row| row.get::<_, String>(0));
+            (facts.forbidden.as_deref().map(ToOwned::to_owned), function)
+        };
+        let (plain, member) = (db.application_role("plain").await, db.application_role("member").await);
+        let (reader, guest) = (db.application_role("reader").await, db.application_role("guest").await);
+        let anonymous = db.names.role("anonymous");
+        db.run(&format!("grant postgres to {member}; grant {plain} to {member}; \
+            grant pg_read_all_data to {reader}; grant {anonymous} to {guest}")).await;
+        for (name, expected) in [
+            (&plain, None),
+            (&member, Some(format!("{member} -> postgres (superuser)"))),
+            (&reader, Some(format!("{reader} -> pg_read_all_data (predefined role)"))),
+            (&guest, Some(format!("{guest} -> {anonymous} (engine role)"))),
+            (&db.names.role("gateway"), Some(format!("{} (engine role)", db.names.role("gateway")))),
+        ] {
+            assert_eq!(both(name).await, (expected.clone(), expected), "{name}");
+        }
+        // Requests without a token run as this one, which nobody else may.
+        let by_itself = Some(format!("{anonymous} (engine role)"));
+        assert_eq!(both(&anonymous).await, (None, by_itself.clone()));
+        db.run(&format!("grant {member} to {anonymous}")).await;
+        let catalog = db.catalog().await;
+        let facts = catalog.role(&RoleName::new(&anonymous).unwrap()).await.unwrap().unwrap();
+        let chain = format!("{anonymous} -> {member} -> postgres (superuser)");
+        assert_eq!(facts.forbidden.as_deref(), Some(chain.as_str()));
+        db.run(&format!("revoke {member} from {anonymous}; alter role {anonymous} bypassrls")).await;
+        let catalog = db.catalog().await;
+        let facts = catalog.role(&RoleName::new(&anonymous).unwrap()).await.unwrap().unwrap();
+        let chain = format!("{anonymous} (bypasses row-level security)");
+        assert_eq!(facts.forbidden.as_deref(), Some(chain.as_str()));
     }
 
     async fn what_means_something_else_in_the_ident_map_is_refused_and_nothing_is_granted(db) {

@@ -2,7 +2,11 @@
 //! roles belong to the whole cluster.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use rolegate_pg::catalog::{Catalog, CatalogConfig};
+use rolegate_pg::own::OwnPool;
+use rolegate_pg::wire::{Address, Endpoint, Login, TlsMode};
 use rolegate_roles::verify::Report;
 use rolegate_roles::{Names, bootstrap, migrate};
 use rolegate_testkit::{Clusters, Version};
@@ -106,6 +110,32 @@ impl Installation {
     /// A connection of one of the engine's logins, by the last part of its name.
     pub(crate) async fn login(&self, last_part: &str) -> Client {
         self.connect(&self.names.role(last_part)).await.unwrap()
+    }
+
+    /// What a gateway of this installation knows.
+    pub(crate) async fn catalog(&self) -> Catalog {
+        let endpoint = Endpoint {
+            address: Address::Tcp {
+                host: "127.0.0.1".to_owned(),
+                port: self.tcp.get_ports()[0],
+            },
+            tls: TlsMode::Disable,
+            database: self.tcp.get_dbname().unwrap().to_owned(),
+        };
+        let login = Login {
+            user: self.names.role("gateway"),
+            password: Some(PASSWORD.to_owned().into()),
+        };
+        let config = CatalogConfig {
+            schemas: Vec::new(),
+            engine_schema: self.names.schema().to_owned(),
+            role_prefix: self.names.role_prefix().to_owned(),
+            authenticator: self.names.role("authenticator"),
+            allowed_predefined_roles: Vec::new(),
+            poll_interval: Duration::from_millis(250),
+        };
+        let pool = OwnPool::new(&endpoint, &login, 1).unwrap();
+        Catalog::open(pool, config).await.unwrap()
     }
 
     /// A connection as any role.
