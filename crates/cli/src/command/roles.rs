@@ -1,5 +1,7 @@
 //! `rolegate roles`.
 
+mod rebind;
+
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -34,6 +36,13 @@ const DISMISS_EXAMPLES: &str = "\
 Examples:
   rolegate roles dismiss alice --database postgresql://postgres@db/app
   rolegate roles dismiss carol --data-dir .rolegate";
+
+const REBIND_EXAMPLES: &str = "\
+Examples:
+  rolegate roles rebind --dry-run --database postgresql://OPERATOR@db/app
+  rolegate roles rebind alice bob --database postgresql://OPERATOR@db/app
+
+Exit code 2 if something is refused.";
 
 /// The role model.
 #[derive(Debug, Subcommand)]
@@ -94,6 +103,21 @@ pub(crate) enum Roles {
         #[command(flatten)]
         target: Target,
     },
+    /// After a dump was restored: binds API tokens to the roles that have their roles' names now.
+    ///
+    /// A role that was made again has another OID, and may be somebody else's: look with `--dry-run`
+    /// first. The login is an operator who may mint tokens for these roles.
+    #[command(after_help = REBIND_EXAMPLES)]
+    Rebind {
+        /// Only tokens of these roles; of all if none is named.
+        #[arg(value_name = "ROLE")]
+        roles: Vec<String>,
+        #[command(flatten)]
+        target: Target,
+        /// Lists what would change, and changes nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// How calls of a role run.
@@ -137,6 +161,11 @@ pub(crate) async fn run(command: Roles) -> anyhow::Result<ExitCode> {
             admit_role(&role, &target, ident).await?;
         }
         Roles::Dismiss { role, target } => dismiss_role(&role, &target).await?,
+        Roles::Rebind {
+            roles,
+            target,
+            dry_run,
+        } => return rebind::run(&roles, &target, dry_run).await,
     }
     Ok(ExitCode::SUCCESS)
 }

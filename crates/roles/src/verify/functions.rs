@@ -99,6 +99,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.rebind_roles(text[],boolean)",
+        "select rolegate.rebind_roles(dry_run => true)",
+        OPERATOR,
+        None,
+    ),
+    function(
         "rolegate.claims()",
         "select rolegate.claims()",
         &[PUBLIC],

@@ -184,6 +184,43 @@ crate::on_each_version! {
         assert_eq!(epoch(db).await, before);
     }
 
+    async fn tokens_of_a_role_that_was_made_again_are_bound_again_on_request(db) {
+        let (alice, bob) = (db.admitted_role("alice").await, db.admitted_role("bob").await);
+        let operator = db.operator(&alice).await;
+        mint(&operator, &alice).await.unwrap();
+        let (revoked, _) = mint(&operator, &alice).await.unwrap();
+        operator.execute("select rolegate.revoke_api_token($1)", &[&revoked]).await.unwrap();
+        let of_bob = format!(
+            "insert into rolegate.api_token (token_hash, role_name, role_oid, created_by) \
+             select sha256('b'), rolname, oid, 'x' from pg_roles where rolname = '{bob}'");
+        db.run(&of_bob).await;
+        let rebind = async |only: Option<Vec<String>>, dry_run: bool| -> Vec<(String, bool, bool)> {
+            let sql = "select role_name, old_oid <> coalesce(new_oid, old_oid), refused is not null \
+                from rolegate.rebind_roles($1, $2)";
+            operator.query(sql, &[&only, &dry_run]).await.unwrap().iter()
+                .map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+        };
+        assert_eq!(rebind(None, false).await, [], "everything is as it was");
+        // What a restore in another cluster looks like: the same names, other OIDs.
+        db.run("update rolegate.api_token set role_oid = (role_oid::int8 + 1000000)::oid").await;
+        let before = epoch(db).await;
+        let (hers, his) = ((alice.clone(), true, false), (bob.clone(), false, true));
+        assert_eq!(rebind(None, true).await, [hers.clone(), his.clone()]);
+        assert_eq!(epoch(db).await, before, "a dry run changes nothing");
+        assert_eq!(rebind(Some(vec![bob.clone()]), false).await, [his.clone()], "he is not the operator's");
+        assert_eq!(rebind(Some(vec![alice.clone()]), false).await, [hers]);
+        assert!(epoch(db).await > before, "gateways look again");
+        assert_eq!(rebind(None, false).await, [his]);
+        let wrong: i64 = db.superuser().await.query_one(
+            "select count(*) from rolegate.api_token t join pg_roles r on r.rolname = t.role_name \
+             where (r.oid = t.role_oid) <> (t.role_name = $1 and t.revoked_at is null)", &[&alice],
+        ).await.unwrap().get(0);
+        assert_eq!(wrong, 0, "a revoked token and bob's stay as they were");
+        let gateway = db.login("gateway").await;
+        let refused = gateway.query("select rolegate.rebind_roles()", &[]).await;
+        assert_eq!(sqlstate(refused), "42501");
+    }
+
     async fn an_imported_token_is_found_by_its_hash(db) {
         let alice = db.admitted_role("alice").await;
         let operator = db.operator(&alice).await;
