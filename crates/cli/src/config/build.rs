@@ -46,7 +46,9 @@ pub(crate) fn plan(config: &Config) -> anyhow::Result<Plan> {
         .transpose()
         .context("signing.seal_key_file")?;
     // A key of ours verifies for as long after it has signed, and no longer.
-    let longest = rolegate_auth::signing::LONGEST_TOKEN.as_secs().unsigned_abs();
+    let longest = rolegate_auth::signing::LONGEST_TOKEN
+        .as_secs()
+        .unsigned_abs();
     if !(1..=longest).contains(&config.login.token_seconds) {
         anyhow::bail!(
             "login.token_seconds is {}; it must be between 1 and {longest}",
