@@ -22,9 +22,11 @@ use crate::session::{
 };
 use crate::wire::{ConnectError, Endpoint, Login};
 
+mod again;
 mod login_pool;
 
-use login_pool::{LoginPool, Rejected, Ticket};
+use again::Again;
+use login_pool::{LoginPool, Next, Rejected, Ticket};
 
 /// How long a login's only connection is kept under load while another login has none: a new one
 /// costs the server a process.
@@ -104,13 +106,39 @@ impl Pools {
     }
 
     /// Runs a request on a connection of `login`. Dropping the future cancels the request.
+    ///
+    /// If the server had ended the session before anything of the request ran, and says so, the
+    /// request is sent once more, on a connection that was begun after that. Nothing runs twice:
+    /// where there is a doubt, the error is the answer.
     pub async fn run(&self, login: &Login, request: Request) -> Result<Reply, SessionError> {
+        let deadline = request.limits.deadline;
+        let (request, again) = Again::split(request);
+        match self.attempt(login, request, None).await {
+            Err(SessionError::Lost {
+                nothing_ran: true,
+                source,
+            }) if Instant::now() < deadline => {
+                tracing::debug!(user = %login.user, error = %source, "request_sent_again");
+                self.attempt(login, again.request(), Some(Instant::now()))
+                    .await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Runs a request once; on a connection begun after `after`, if there is such a moment.
+    async fn attempt(
+        &self,
+        login: &Login,
+        request: Request,
+        after: Option<Instant>,
+    ) -> Result<Reply, SessionError> {
         if self.0.closed.is_cancelled() {
             return Err(SessionError::Closed);
         }
         let deadline = request.limits.deadline;
         let (reply, answer) = oneshot::channel();
-        let ticket = self.submit(login, Job { request, reply })?;
+        let ticket = self.submit(login, Job { request, reply }, after)?;
         tokio::pin!(answer);
         let queue_limit = deadline.min(Instant::now() + self.0.config.wait_timeout);
         tokio::select! {
@@ -125,13 +153,18 @@ impl Pools {
         answer.await.unwrap_or_else(|_| Err(self.0.unanswered()))
     }
 
-    fn submit(&self, login: &Login, mut job: Job) -> Result<Ticket, SessionError> {
+    fn submit(
+        &self,
+        login: &Login,
+        mut job: Job,
+        after: Option<Instant>,
+    ) -> Result<Ticket, SessionError> {
         // A pool can close between finding it and using it; the next one is new.
         for _ in 0..3 {
             let Some(pool) = self.0.pool(login) else {
                 break;
             };
-            match pool.submit(job) {
+            match pool.submit(job, after) {
                 Ok(ticket) => {
                     self.0.grow(&pool);
                     return Ok(ticket);
@@ -303,12 +336,14 @@ impl Shared {
 
     /// The life of one connection; an error if it never began.
     async fn serve(&self, pool: &LoginPool) -> Result<(), SharedConnectError> {
+        // Before it connects: a session that began later than a moment was not ended before it.
+        let begun = Instant::now();
         let mut worker = pool.connect().await?;
         let _connected = pool.connected();
         metrics::counter!("rolegate_connections_opened_total").increment(1);
         let opened = Instant::now();
         while !pool.revoked.is_cancelled() {
-            let Some(job) = self.next_job(pool, &mut worker).await else {
+            let Some(job) = self.next_job(pool, &mut worker, begun).await else {
                 break;
             };
             if job.reply.is_closed() {
@@ -329,9 +364,11 @@ impl Shared {
     }
 
     /// Waits for work; `None` if the connection should end.
-    async fn next_job(&self, pool: &LoginPool, worker: &mut Worker) -> Option<Job> {
-        if let Some(job) = pool.try_take() {
-            return Some(job);
+    async fn next_job(&self, pool: &LoginPool, worker: &mut Worker, begun: Instant) -> Option<Job> {
+        match pool.try_take(begun) {
+            Next::Job(job) => return Some(job),
+            Next::NotMine => return None,
+            Next::Empty => {}
         }
         let idle_timeout = tokio::time::sleep(self.config.idle_timeout);
         tokio::pin!(idle_timeout);
@@ -347,7 +384,10 @@ impl Shared {
                     tracing::debug!(%error, "idle_connection_ended");
                     return None;
                 }
-                job = pool.take() => return job,
+                next = pool.take(begun) => return match next {
+                    Next::Job(job) => Some(job),
+                    Next::Empty | Next::NotMine => None,
+                },
                 () = &mut idle_timeout => return None,
                 () = self.wake.notified() => {}
             }

@@ -40,9 +40,13 @@ impl Shared {
     }
 }
 
-/// The producer's side. Dropping it without [`Writer::finish`] marks the stream as broken off.
+/// The producer's side. Dropping the last of its clones without [`Writer::finish`] marks the stream
+/// as broken off.
+#[derive(Debug, Clone)]
+pub struct Writer(Arc<End>);
+
 #[derive(Debug)]
-pub struct Writer(Arc<Shared>);
+struct End(Arc<Shared>);
 
 /// The consumer's side.
 #[derive(Debug)]
@@ -51,13 +55,13 @@ pub struct Reader(Arc<Shared>);
 /// A new, empty buffer.
 pub fn spool() -> (Writer, Reader) {
     let shared = Arc::new(Shared::default());
-    (Writer(Arc::clone(&shared)), Reader(shared))
+    (Writer(Arc::new(End(Arc::clone(&shared)))), Reader(shared))
 }
 
 impl Writer {
     /// Appends. Never waits; the bound is the caller's (`Limits::max_bytes`).
     pub fn push(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.0.lock();
+        let mut state = self.0.0.lock();
         if state.file.is_none() && state.memory.len() + bytes.len() > MEMORY_BYTES {
             state.file = Some(tempfile::tempfile()?);
         }
@@ -70,22 +74,23 @@ impl Writer {
             state.memory.extend_from_slice(bytes);
         }
         drop(state);
-        self.0.changed.notify_one();
+        self.0.0.changed.notify_one();
         Ok(())
     }
 
     /// Whether anybody still reads.
     pub fn is_abandoned(&self) -> bool {
-        self.0.lock().reader_gone
+        self.0.0.lock().reader_gone
     }
 
-    /// Everything was written.
+    /// Everything was written. The reader is told at once, whatever clones there are.
     pub fn finish(self) {
-        self.0.lock().end = Some(Ok(()));
+        self.0.0.lock().end = Some(Ok(()));
+        self.0.0.changed.notify_one();
     }
 }
 
-impl Drop for Writer {
+impl Drop for End {
     fn drop(&mut self) {
         self.0.lock().end.get_or_insert(Err(()));
         self.0.changed.notify_one();
@@ -186,6 +191,19 @@ mod tests {
             Some(Bytes::from_static(b"half"))
         );
         assert!(matches!(reader.next().await, Err(ReadError::BrokenOff)));
+    }
+
+    #[tokio::test]
+    async fn the_last_writer_decides() {
+        let (writer, mut reader) = spool();
+        drop(writer.clone());
+        writer.push(b"x").expect("space");
+        assert!(matches!(reader.next().await, Ok(Some(_))));
+        let kept = writer.clone();
+        writer.finish();
+        assert_eq!(reader.next().await.expect("ok"), None);
+        drop(kept);
+        assert_eq!(reader.next().await.expect("ok"), None);
     }
 
     #[tokio::test]

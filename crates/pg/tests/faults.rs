@@ -91,17 +91,7 @@ async fn a_connection_killed_while_it_is_idle_is_not_used() {
             let call = record("record", &id);
             let answer = stage.run(&stage.alice, request(&stage.alice, [call])).await;
             // Either the news had arrived, or the server said so before anything ran.
-            assert!(
-                matches!(
-                    answer,
-                    Ok(_)
-                        | Err(SessionError::Lost {
-                            nothing_ran: true,
-                            ..
-                        })
-                ),
-                "{answer:?}"
-            );
+            assert!(answer.is_ok(), "{answer:?}");
             assert_honest(stage, &id, &answer).await;
         }
     })

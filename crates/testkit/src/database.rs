@@ -35,6 +35,11 @@ impl TestDatabase {
     /// Clones the template of `version`.
     pub async fn create(version: Version) -> Self {
         let cluster = Clusters::from_environment().get(version).clone();
+        Self::create_in(version, cluster).await
+    }
+
+    /// The same in a cluster of the test's own, which it may stop.
+    pub async fn create_in(version: Version, cluster: TestCluster) -> Self {
         let name = format!("test_{}", Uuid::new_v4().simple());
         let database = Self {
             version,

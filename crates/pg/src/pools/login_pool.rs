@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_channel::TrySendError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::SharedConnectError;
@@ -32,6 +33,18 @@ pub(super) struct LoginPool {
 pub(super) struct Queued {
     job: Job,
     taken: Arc<AtomicBool>,
+    /// Only a connection that was begun after this moment may take it.
+    after: Option<Instant>,
+}
+
+/// What a connection finds when it looks for work.
+#[derive(Debug)]
+pub(super) enum Next {
+    Job(Job),
+    /// Nothing.
+    Empty,
+    /// A job for a younger connection: this one is in its way.
+    NotMine,
 }
 
 /// The caller's side of a [`Queued`] job.
@@ -70,11 +83,12 @@ impl LoginPool {
     }
 
     /// Queues a job.
-    pub(super) fn submit(&self, job: Job) -> Result<Ticket, Rejected> {
+    pub(super) fn submit(&self, job: Job, after: Option<Instant>) -> Result<Ticket, Rejected> {
         let taken = Arc::new(AtomicBool::new(false));
         let queued = Queued {
             job,
             taken: Arc::clone(&taken),
+            after,
         };
         let sent = match self.sender.try_send(queued) {
             Err(TrySendError::Full(queued)) => {
@@ -100,35 +114,60 @@ impl LoginPool {
             if queued.taken.load(Ordering::Acquire) || queued.job.reply.is_closed() {
                 continue;
             }
-            // Back to the end: after a whole round the order is the same.
-            if let Err(TrySendError::Full(queued) | TrySendError::Closed(queued)) =
-                self.sender.try_send(queued)
-            {
-                // The place was taken, or the pool closed, in the meantime.
-                let _ = queued.job.reply.send(Err(SessionError::Overloaded));
-            }
+            // After a whole round the order is the same.
+            self.put_back(queued);
         }
     }
 
-    /// The next job, if there is one now.
-    pub(super) fn try_take(&self) -> Option<Job> {
-        loop {
-            let queued = self.receiver.try_recv().ok()?;
-            if !queued.taken.swap(true, Ordering::AcqRel) {
-                return Some(queued.job);
-            }
+    /// Puts a job back at the end of the queue.
+    fn put_back(&self, queued: Queued) {
+        if let Err(TrySendError::Full(queued) | TrySendError::Closed(queued)) =
+            self.sender.try_send(queued)
+        {
+            // The place was taken, or the pool closed, in the meantime.
+            let _ = queued.job.reply.send(Err(SessionError::Overloaded));
         }
     }
 
-    /// Waits for the next job; `None` when the pool is closed and empty. Cancel safe.
-    pub(super) async fn take(&self) -> Option<Job> {
+    /// The next job if there is one now, for a connection that was begun at `begun`.
+    pub(super) fn try_take(&self, begun: Instant) -> Next {
+        while let Ok(queued) = self.receiver.try_recv() {
+            match self.give(queued, begun) {
+                Next::Empty => {}
+                next => return next,
+            }
+        }
+        Next::Empty
+    }
+
+    /// Waits for the next job; [`Next::Empty`] when the pool is closed and empty. Cancel safe.
+    pub(super) async fn take(&self, begun: Instant) -> Next {
         let _idle = Counted::new(&self.idle);
-        loop {
-            let queued = self.receiver.recv().await.ok()?;
-            if !queued.taken.swap(true, Ordering::AcqRel) {
-                return Some(queued.job);
+        while let Ok(queued) = self.receiver.recv().await {
+            match self.give(queued, begun) {
+                Next::Empty => {}
+                next => return next,
             }
         }
+        Next::Empty
+    }
+
+    fn give(&self, queued: Queued, begun: Instant) -> Next {
+        if queued.after.is_some_and(|after| begun <= after) {
+            self.put_back(queued);
+            return Next::NotMine;
+        }
+        if queued.taken.swap(true, Ordering::AcqRel) {
+            return Next::Empty;
+        }
+        Next::Job(queued.job)
+    }
+
+    /// All jobs that wait.
+    fn drain(&self) -> impl Iterator<Item = Job> {
+        std::iter::from_fn(|| self.receiver.try_recv().ok())
+            .filter(|queued| !queued.taken.swap(true, Ordering::AcqRel))
+            .map(|queued| queued.job)
     }
 
     /// Jobs nobody has taken yet.
@@ -191,7 +230,7 @@ impl LoginPool {
         if self.connected.load(Ordering::Acquire) > 0 || self.attempts.load(Ordering::Acquire) > 0 {
             return;
         }
-        while let Some(job) = self.try_take() {
+        for job in self.drain() {
             let _ = job
                 .reply
                 .send(Err(SessionError::Unavailable(Arc::clone(error))));
@@ -201,7 +240,7 @@ impl LoginPool {
     pub(super) fn revoke(&self) {
         self.sender.close();
         self.revoked.cancel();
-        while let Some(job) = self.try_take() {
+        for job in self.drain() {
             let _ = job.reply.send(Err(SessionError::Revoked));
         }
     }
