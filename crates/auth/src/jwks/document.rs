@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn degenerate_exponents_and_points_are_refused() {
         let n = base64url(&[0xff; 256]);
-        for e in ["", "AQ", "Ag", "AAEAAg"] {
+        for e in ["", "AQ", "AAE", "AAAAAQ", "AA", "Ag", "AAEAAg"] {
             assert_eq!(
                 reason(json!({"kty": "RSA", "n": n, "e": e})),
                 KeyError::Malformed,

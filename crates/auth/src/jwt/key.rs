@@ -107,6 +107,8 @@ impl VerifyKey {
         if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&bits) {
             return Err(KeyError::RsaSize(bits));
         }
+        let zeros = exponent.iter().take_while(|byte| **byte == 0).count();
+        let exponent = &exponent[zeros..];
         // An even exponent, or 1, makes signatures that anybody can write.
         let small = matches!(exponent, [] | [0 | 1]);
         if small || exponent.len() > 8 || exponent.last().is_some_and(|byte| byte & 1 == 0) {

@@ -239,3 +239,6 @@ impl Connection {
         .await;
     }
 }
+
+#[cfg(test)]
+mod tests;

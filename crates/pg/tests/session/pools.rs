@@ -303,6 +303,8 @@ async fn the_deadline_holds_wherever_the_request_is() {
                 Statement::once("select repeat('x', 100), generate_series(1, 1000000000)"),
             ],
         ] {
+            // A machine with much to do may take longer than that to connect.
+            stage.ask(&stage.alice, "select 'warm'").await.unwrap();
             let mut late = request(&stage.alice, statements);
             late.limits.deadline = Instant::now() + Duration::from_millis(100);
             late.limits.max_rows = u64::MAX;
