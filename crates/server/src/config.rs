@@ -86,6 +86,8 @@ pub struct GatewayConfig {
     pub max_streams: usize,
     /// Time between two comments of a quiet event stream; they keep proxies from closing it.
     pub heartbeat: Duration,
+    /// How often the check functions of a stream's channels are asked again.
+    pub check_again: Duration,
     /// Title of the OpenAPI document.
     pub title: String,
 }
@@ -115,6 +117,7 @@ impl Default for GatewayConfig {
             login_token_ttl: Duration::from_hours(8),
             max_streams: 1000,
             heartbeat: Duration::from_secs(15),
+            check_again: Duration::from_mins(1),
             title: "Rolegate".to_owned(),
         }
     }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rolegate_pg::listener;
@@ -92,9 +92,16 @@ pub struct EventHub {
     sql: Arc<EngineSql>,
     heard: Arc<Notify>,
     sender: broadcast::Sender<Event>,
-    /// Subscribers of each channel.
-    wanted: Mutex<HashMap<String, usize>>,
+    wanted: Mutex<Wanted>,
     streams: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Subscribers of each channel.
+    channels: HashMap<String, usize>,
+    /// Where somebody starts, if that was not read from yet.
+    from: Option<Cursor>,
 }
 
 /// A subscription; ends when dropped.
@@ -184,9 +191,9 @@ impl EventHub {
             })
             .ok()?;
         metrics::gauge!(STREAMS).increment(1.0);
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wanted = self.wanted();
         for channel in &channels {
-            *wanted.entry(channel.clone()).or_default() += 1;
+            *wanted.channels.entry(channel.clone()).or_default() += 1;
         }
         drop(wanted);
         let receiver = self.sender.subscribe();
@@ -244,12 +251,14 @@ impl EventHub {
 
     /// Reads one page and hands it out; whether there may be more.
     async fn read_new(&self, cursor: &mut Option<Cursor>) -> Result<bool, EventsError> {
-        let from = match *cursor {
+        let channels = self.wanted_channels();
+        let asked = self.wanted().from.take();
+        let from = match cursor.iter().copied().chain(asked).min() {
             Some(cursor) => cursor,
             None => self.horizon().await?.newest,
         };
-        cursor.get_or_insert(from);
-        let events = self.read(&self.wanted_channels(), from).await?;
+        *cursor = Some(from);
+        let events = self.read(&channels, from).await?;
         let full = i32::try_from(events.len()) == Ok(PAGE);
         for event in events {
             *cursor = Some(event.cursor);
@@ -260,12 +269,24 @@ impl EventHub {
     }
 
     fn wanted_channels(&self) -> Vec<String> {
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        wanted.keys().cloned().collect()
+        self.wanted().channels.keys().cloned().collect()
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Subscription {
+    /// Makes sure that everything after `cursor` comes, even if the reader was further already
+    /// when it heard of these channels. Others get a few events again.
+    pub fn starts_at(&self, cursor: Cursor) {
+        let mut wanted = self.hub.wanted();
+        wanted.from = wanted.from.into_iter().chain([cursor]).min();
+        drop(wanted);
+        self.hub.heard.notify_one();
+    }
+
     /// The next event of the subscribed channels. Cancel safe.
     pub async fn next(&mut self) -> Result<Event, broadcast::error::RecvError> {
         loop {
@@ -279,18 +300,17 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut wanted = self
-            .hub
-            .wanted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut wanted = self.hub.wanted();
         for channel in &self.channels {
-            if let Some(count) = wanted.get_mut(channel) {
+            if let Some(count) = wanted.channels.get_mut(channel) {
                 *count -= 1;
                 if *count == 0 {
-                    wanted.remove(channel);
+                    wanted.channels.remove(channel);
                 }
             }
+        }
+        if wanted.channels.is_empty() {
+            wanted.from = None;
         }
         drop(wanted);
         self.hub.streams.fetch_sub(1, Ordering::AcqRel);

@@ -1,5 +1,7 @@
 //! Listening, and stopping without cutting anybody off.
 
+mod taken;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use taken::Taken;
+
 /// The address a request came from, as the socket says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
@@ -29,6 +33,8 @@ pub struct ListenLimits {
     pub max_connections: usize,
     /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of what it is sent.
+    pub write_timeout: Duration,
     /// Bytes of the head of a request; HTTP/2 has a bound of its own.
     pub max_head_bytes: usize,
     /// HTTP/2 streams of one connection at the same time.
@@ -40,6 +46,7 @@ impl Default for ListenLimits {
         Self {
             max_connections: 4096,
             header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_mins(1),
             max_head_bytes: 64 * 1024,
             max_streams: 128,
         }
@@ -95,6 +102,7 @@ impl Listener {
                 stream,
                 peer,
                 first_request: limits.header_timeout,
+                write_timeout: limits.write_timeout,
             }
             .serve(router.clone(), stop.clone());
             tracker.spawn(async move {
@@ -130,6 +138,7 @@ struct Connection {
     /// Time until the first request has to be there. While the version of HTTP is still open, and
     /// before the first stream of HTTP/2, there is no other bound.
     first_request: Duration,
+    write_timeout: Duration,
 }
 
 impl Connection {
@@ -137,6 +146,7 @@ impl Connection {
         let peer = self.peer;
         // Answers are written whole; waiting for more would only add latency.
         let _ = self.stream.set_nodelay(true);
+        let stream = Taken::new(self.stream, self.write_timeout);
         let asked = CancellationToken::new();
         let first = asked.clone();
         let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
@@ -155,9 +165,7 @@ impl Connection {
                 Ok::<_, Infallible>(answer)
             }
         });
-        let connection = self
-            .builder
-            .serve_connection(TokioIo::new(self.stream), service);
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let silent = async {
             tokio::select! {

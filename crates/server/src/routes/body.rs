@@ -39,10 +39,22 @@ pub(crate) async fn read(
             }
         })?;
     let bytes = bytes.to_bytes();
+    if is_packed(headers) {
+        return Err(Problem::new(ErrorCode::UnsupportedMediaType)
+            .hint("Send the body without a Content-Encoding."));
+    }
     if !bytes.is_empty() && !is_json(headers) {
         return Err(Problem::new(ErrorCode::UnsupportedMediaType));
     }
     Ok(bytes)
+}
+
+/// Nothing is unpacked: a small body could become a large one.
+fn is_packed(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -27,8 +27,6 @@ use crate::router::App;
 
 /// Channels of one stream.
 const MAX_CHANNELS: usize = 16;
-/// How often the check functions are asked again.
-const CHECK_AGAIN: Duration = Duration::from_mins(1);
 
 pub(crate) async fn handle(
     State(app): State<App>,
@@ -91,6 +89,7 @@ async fn open(
         .horizon()
         .await
         .map_err(|error| unreadable(context, &error))?;
+    subscription.starts_at(horizon.newest);
     let (position, resumed) = match last.map(Cursor::parse) {
         None => (horizon.newest, Resumed::New),
         Some(Some(cursor)) if cursor >= horizon.oldest => (cursor, Resumed::Yes),
@@ -101,7 +100,8 @@ async fn open(
         let left = at.duration_since(session.database.clock.now());
         Instant::now() + Duration::try_from(left).unwrap_or(Duration::ZERO)
     });
-    let mut check = tokio::time::interval_at(Instant::now() + CHECK_AGAIN, CHECK_AGAIN);
+    let check_again = app.config().check_again;
+    let mut check = tokio::time::interval_at(Instant::now() + check_again, check_again);
     check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut rights = session.database.catalog.changes();
     rights.mark_unchanged();

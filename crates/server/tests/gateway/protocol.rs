@@ -1,9 +1,11 @@
 //! What clients may do with HTTP itself: slowly, wrongly, too much, and from browsers.
 
 mod browsers;
+mod exchange;
 mod frames;
 mod framing;
 mod http2;
+mod readers;
 mod slow;
 mod streams;
 mod wire;
@@ -12,13 +14,15 @@ use rolegate_testkit::TestDatabase;
 
 use crate::harness::{Gateway, Options, api};
 
-/// Functions that answer, wait, write, and return much.
+/// Functions that answer, wait, write, and return much, or more than any buffer of the kernel takes.
 const FUNCTIONS: &str = "create function api.echo(t text) returns text language sql stable \
         as 'select t'; \
     create function api.pause(seconds double precision) returns text language sql stable \
         as 'select ''paused'' from pg_sleep(seconds)'; \
     create function api.long(n integer) returns text language sql stable \
         as 'select repeat(''many words '', n)'; \
+    create function api.rows() returns setof text language sql stable \
+        as 'select repeat(''x'', 1000) from generate_series(1, 16000)'; \
     create sequence api.numbers; \
     create function api.bump() returns bigint language sql volatile security definer \
         set search_path = pg_catalog as 'select nextval(''api.numbers'')'; \

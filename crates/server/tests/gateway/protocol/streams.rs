@@ -12,13 +12,15 @@ use crate::harness::{Gateway, Options, api};
 
 async fn ready(db: &TestDatabase) -> (Gateway, String) {
     let watcher = db.create_role("watcher").await;
-    let definitions = "create function api.may_watch() returns boolean language sql stable \
-             as 'select true'; \
+    let definitions = "create table public.open as select true as is_open; \
+         create function api.may_watch() returns boolean language sql stable security definer \
+             set search_path = pg_catalog, public as 'select is_open from open'; \
          select rolegate.channel('orders', 'api.may_watch');";
     api(db, &[&watcher], definitions).await;
     let options = Options {
         gateway: GatewayConfig {
             heartbeat: Duration::from_millis(200),
+            check_again: Duration::from_millis(500),
             ..GatewayConfig::default()
         },
         ..Options::default()
@@ -99,6 +101,69 @@ async fn a_quiet_stream_has_heartbeats_and_its_token_ends_it() {
         assert!(
             (Duration::from_secs(1)..Duration::from_secs(6)).contains(&lived),
             "{lived:?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_open_stream_has_all_that_is_emitted_from_then_on() {
+    for_each_version(async |db| {
+        let (gateway, watcher) = ready(db).await;
+        let token = gateway.token(&watcher).await;
+        let owner = db.superuser().await;
+        // Others ask, so that whoever reads events for all has to wait for a connection.
+        let mut others = tokio::task::JoinSet::new();
+        for _ in 0..64 {
+            let request = gateway.get("/events?channels=none", Some(&token));
+            others.spawn(async move {
+                loop {
+                    let request = request.try_clone().expect("no body");
+                    let answer = request.send().await.expect("an answer");
+                    assert_eq!(answer.status().as_u16(), 403);
+                }
+            });
+        }
+        for n in 0..20 {
+            // The first on its channel, each time.
+            let mut stream = open(gateway.get("/events?channels=orders", Some(&token))).await;
+            let sql = format!("select rolegate.emit('orders', '{{\"n\": {n}}}')");
+            owner.batch_execute(&sql).await.expect("emitted");
+            read(&mut stream, Some(&format!("\"n\": {n}}}"))).await;
+            drop(stream);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        others.abort_all();
+    })
+    .await;
+}
+
+/// Nothing in the catalog changes, so only asking again can tell.
+#[tokio::test]
+async fn a_channel_that_is_closed_to_the_watcher_ends_the_stream() {
+    for_each_version(async |db| {
+        let (gateway, watcher) = ready(db).await;
+        let token = gateway.token(&watcher).await;
+        let mut stream = open(gateway.get("/events?channels=orders", Some(&token))).await;
+        // It was asked again, and the answer was still yes.
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        emit(db, 1).await;
+        let before = read(&mut stream, Some("\"n\": 1")).await;
+        assert!(!before.contains("event: error"), "{before}");
+        let superuser = db.superuser().await;
+        superuser
+            .batch_execute("update public.open set is_open = false")
+            .await
+            .expect("closed");
+        let last = read(&mut stream, None).await;
+        let problem = data(&last, "error");
+        assert_eq!(problem["code"], "channel_denied", "{last}");
+        assert_eq!(problem["status"], 403, "{last}");
+        // Nothing is on it for who asks now.
+        let again = gateway.get("/events?channels=orders", Some(&token));
+        assert_eq!(
+            again.send().await.expect("an answer").status().as_u16(),
+            403
         );
     })
     .await;

@@ -6,12 +6,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+/// Far more than an answer takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Sends `bytes` and returns everything that comes until the gateway closes the connection; `None`
-/// if it does not within five seconds.
+/// if it does not in time.
 pub(crate) async fn until_closed(address: SocketAddr, bytes: &[u8]) -> Option<String> {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     stream.write_all(bytes).await.expect("it is read");
-    rest(&mut stream, Duration::from_secs(5)).await
+    rest(&mut stream, PATIENCE).await
 }
 
 /// What comes until the connection is closed; `None` if it is not in time.
