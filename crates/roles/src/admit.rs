@@ -3,11 +3,17 @@
 use rolegate_model::{RoleName, RoleNameError};
 use rolegate_pg::cluster::ident::{self, IdentError};
 use rolegate_pg::quote;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row, Transaction};
 use tokio_postgres::error::SqlState;
 
 use crate::closure;
 use crate::names::Names;
+
+/// What an admission sets `track_activities` to. Both mean `off`, and the server keeps the word as
+/// it was written, also in dumps: so a dismissal knows what the admission did, and leaves an `off`
+/// of somebody else's alone. Only a superuser can change it, so the role cannot.
+const OFF_WAS_UNSET: &str = "no";
+const OFF_WAS_ON: &str = "false";
 
 /// How the gateway becomes the role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +56,30 @@ pub struct Dismissal {
     /// Numbers of the lines of `pg_ident.conf` that still name the role; none if this connection
     /// may not read them.
     pub ident_lines: Option<Vec<i32>>,
+    /// The admission had switched `track_activities` off, and it stays off, because only a
+    /// superuser may switch it on.
+    pub activity_hidden: bool,
+}
+
+/// How `track_activities` is set for a role, for all databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Activity {
+    Unset,
+    On,
+    /// By whom, if by an admission: what was there before it.
+    Off(Option<&'static str>),
+}
+
+impl Activity {
+    fn of(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(match row.try_get::<_, Option<&str>>("activity")? {
+            None => Self::Unset,
+            Some(OFF_WAS_UNSET) => Self::Off(Some(" reset track_activities")),
+            Some(OFF_WAS_ON) => Self::Off(Some(" set track_activities = on")),
+            Some(_) if row.try_get("activity_on")? => Self::On,
+            Some(_) => Self::Off(None),
+        })
+    }
 }
 
 /// Why a role was not admitted. Nothing has been granted, then.
@@ -106,6 +136,7 @@ pub async fn admit(
     let may_login: bool = row.try_get("may_login")?;
     let membership_options: bool = row.try_get("membership_options")?;
     let superuser: bool = row.try_get("superuser")?;
+    let activity = Activity::of(&row)?;
 
     if let Some(forbidden) = closure::forbidden_roles(&transaction, names, Some(role_oid), &[])
         .await?
@@ -159,15 +190,21 @@ pub async fn admit(
             if !may_login {
                 return Err(AdmitError::NoLogin(role.to_string()));
             }
-            if superuser {
+            let off = match activity {
+                Activity::Unset => Some(OFF_WAS_UNSET),
+                Activity::On => Some(OFF_WAS_ON),
+                Activity::Off(_) => None,
+            };
+            if let (Some(off), true) = (off, superuser) {
                 let setting = [
                     "alter role ",
                     &quote::ident(role.as_str()),
-                    " set track_activities = off",
+                    " set track_activities = ",
+                    &quote::literal(off),
                 ];
                 transaction.batch_execute(&setting.concat()).await?;
             }
-            admission.activity_visible = !superuser;
+            admission.activity_visible = off.is_some() && !superuser;
             admission.ident_line = Some(if membership_options {
                 IdentLine::Once(ident::group_line(map, os_user, &admitted)?)
             } else {
@@ -181,9 +218,8 @@ pub async fn admit(
 }
 
 /// Takes the admission back: both memberships, whoever granted them, and with them the right to
-/// connect. Says which lines of `pg_ident.conf` have to go too. Can be repeated.
-///
-/// `track_activities = off` stays: whether it was set before the admission is not known.
+/// connect; and `track_activities = off`, unless it was set before the admission. Says which lines
+/// of `pg_ident.conf` have to go too. Can be repeated.
 pub async fn dismiss(
     client: &mut Client,
     names: &Names,
@@ -192,7 +228,7 @@ pub async fn dismiss(
     let role = RoleName::new(role)?;
     let (admitted, authenticator) = (names.role("admitted"), names.role("authenticator"));
     let transaction = client.transaction().await?;
-    transaction
+    let facts = transaction
         .query_opt(include_str!("sql/admit_facts.sql"), &[&role.as_str()])
         .await?
         .ok_or_else(|| AdmitError::Unknown(role.to_string()))?;
@@ -223,11 +259,40 @@ pub async fn dismiss(
             return Err(AdmitError::StillAdmitted(role.to_string()));
         }
     }
+    let activity_hidden = restore_activity(&transaction, &admitted, &role, &facts).await?;
     transaction.commit().await?;
     tracing::info!(role = role.as_str(), "role dismissed");
     Ok(Dismissal {
         ident_lines: ident_lines(client, role.as_str()).await?,
+        activity_hidden,
     })
+}
+
+/// Puts `track_activities` back to what it was before the admission; whether that is left to do.
+async fn restore_activity(
+    transaction: &Transaction<'_>,
+    admitted: &str,
+    role: &RoleName,
+    facts: &Row,
+) -> Result<bool, AdmitError> {
+    let Activity::Off(Some(before)) = Activity::of(facts)? else {
+        return Ok(false);
+    };
+    // Through another group its calls still run.
+    let sql = "select pg_catalog.pg_has_role($1::pg_catalog.text::pg_catalog.name, \
+        $2::pg_catalog.text::pg_catalog.name, 'MEMBER')";
+    let row = transaction
+        .query_one(sql, &[&role.as_str(), &admitted])
+        .await?;
+    if row.try_get(0)? {
+        return Ok(false);
+    }
+    if !facts.try_get::<_, bool>("superuser")? {
+        return Ok(true);
+    }
+    let setting = ["alter role ", &quote::ident(role.as_str()), before];
+    transaction.batch_execute(&setting.concat()).await?;
+    Ok(false)
 }
 
 /// Lines of `pg_ident.conf` with this very name.

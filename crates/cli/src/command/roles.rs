@@ -225,6 +225,9 @@ async fn dismiss_role(role: &str, target: &Target) -> anyhow::Result<()> {
     }
     let dismissal = dismiss(&mut client, &names, role).await?;
     say(format_args!("dismissed {role}"));
+    if dismissal.activity_hidden {
+        say("a superuser should run: alter role ... reset track_activities");
+    }
     match dismissal.ident_lines {
         Some(lines) => {
             for line in lines {

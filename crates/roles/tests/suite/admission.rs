@@ -182,7 +182,7 @@ crate::on_each_version! {
         let alice = db.application_role("alice").await;
         admit(&mut db.superuser().await, &db.names, &alice, LOGIN).await.unwrap();
         let clean = dismiss(&mut db.superuser().await, &db.names, &alice).await.unwrap();
-        assert_eq!(clean, Dismissal { ident_lines: Some(vec![]) });
+        assert_eq!(clean, Dismissal { ident_lines: Some(vec![]), activity_hidden: false });
         assert_eq!(sqlstate(db.connect(&alice).await.map(drop)), "42501");
 
         let listed = rolegate_pg::cluster::Admissions::of_cluster(&db.cluster_directory).unwrap();
@@ -191,14 +191,83 @@ crate::on_each_version! {
         assert_eq!(left.ident_lines.map(|lines| lines.len()), Some(1));
         listed.dismiss(&[&alice]).await.unwrap();
         let clean = dismiss(&mut db.superuser().await, &db.names, &alice).await.unwrap();
-        assert_eq!(clean, Dismissal { ident_lines: Some(vec![]) });
+        assert_eq!(clean, Dismissal { ident_lines: Some(vec![]), activity_hidden: false });
 
         let grantor = db.application_role("person").await;
         db.run(&format!(
             "grant rolegate_grantor to {grantor}; grant {alice} to {grantor} with admin option;
              grant connect on database roles_{} to {grantor}", db.unique)).await;
         let unread = dismiss(&mut db.connect(&grantor).await.unwrap(), &db.names, &alice).await.unwrap();
-        assert_eq!(unread, Dismissal { ident_lines: None });
+        assert_eq!(unread, Dismissal { ident_lines: None, activity_hidden: false });
+    }
+
+    async fn a_dismissal_puts_the_visibility_back(db) {
+        let mut superuser = db.superuser().await;
+        let settings = async |role: &str| -> Vec<String> {
+            let sql = "select s.setconfig from pg_catalog.pg_db_role_setting s \
+                where s.setrole = (select oid from pg_catalog.pg_roles where rolname = $1)";
+            let row = db.superuser().await.query_opt(sql, &[&role]).await.unwrap();
+            row.map_or_else(Vec::new, |row| row.get(0))
+        };
+        for (name, before) in [
+            ("none", None), ("on", Some("on")), ("yes", Some("yes")), ("off", Some("off")), ("zero", Some("0")),
+        ] {
+            let role = db.application_role(name).await;
+            let mut expected = vec!["work_mem=1MB".to_owned()];
+            db.run(&format!("alter role {role} set work_mem = '1MB'")).await;
+            if let Some(value) = before {
+                db.run(&format!("alter role {role} set track_activities = '{value}'")).await;
+                let means_on = matches!(value, "on" | "yes");
+                expected.push(format!("track_activities={}", if means_on { "on" } else { value }));
+            }
+            for _ in 0..2 {
+                let done = admit(&mut superuser, &db.names, &role, LOGIN).await.unwrap();
+                assert!(!done.activity_visible, "{name}");
+                let client = db.connect(&role).await.unwrap();
+                let now: String = client.query_one("show track_activities", &[]).await.unwrap().get(0);
+                assert_eq!(now, "off", "{name}");
+                // What the role may change of itself does not lose what was there.
+                client.batch_execute("alter role current_user reset all").await.unwrap();
+                db.run(&format!("alter role {role} set work_mem = '1MB'")).await;
+            }
+            for _ in 0..2 {
+                let done = dismiss(&mut superuser, &db.names, &role).await.unwrap();
+                assert!(!done.activity_hidden, "{name}");
+                let mut now = settings(&role).await;
+                now.sort_by_key(|entry| entry.starts_with("track"));
+                assert_eq!(now, expected, "{name}");
+            }
+        }
+    }
+
+    async fn what_only_a_superuser_can_put_back_is_said(db) {
+        let (alice, grantor) = (db.application_role("alice").await, db.application_role("person").await);
+        db.run(&format!(
+            "grant rolegate_grantor to {grantor}; grant {alice} to {grantor} with admin option;
+             grant connect on database roles_{} to {grantor}", db.unique)).await;
+        admit(&mut db.superuser().await, &db.names, &alice, LOGIN).await.unwrap();
+        // Since 16 a person takes back only what he gave.
+        db.run(&format!("revoke rolegate_admitted from {alice}")).await;
+        let mut person = db.connect(&grantor).await.unwrap();
+        admit(&mut person, &db.names, &alice, AdmitMode::Assume).await.unwrap();
+        let left = dismiss(&mut person, &db.names, &alice).await.unwrap();
+        assert!(left.activity_hidden);
+
+        // A member of a group that is admitted goes on calling.
+        let group = db.application_role("group").await;
+        db.run(&format!("grant {group} to {alice}; grant rolegate_admitted to {group}")).await;
+        let done = dismiss(&mut db.superuser().await, &db.names, &alice).await.unwrap();
+        assert!(!done.activity_hidden);
+        let client = db.connect(&alice).await.unwrap();
+        let now: String = client.query_one("show track_activities", &[]).await.unwrap().get(0);
+        assert_eq!(now, "off");
+        db.run(&format!("revoke {group} from {alice}")).await;
+        let done = dismiss(&mut db.superuser().await, &db.names, &alice).await.unwrap();
+        assert!(!done.activity_hidden);
+        db.run(&format!("grant rolegate_admitted to {alice}")).await;
+        let client = db.connect(&alice).await.unwrap();
+        let now: String = client.query_one("show track_activities", &[]).await.unwrap().get(0);
+        assert_eq!(now, "on");
     }
 
     async fn a_grant_by_somebody_else_is_revoked_too(db) {
