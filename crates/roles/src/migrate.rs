@@ -217,7 +217,8 @@ mod tests {
                 let code = line.split("--").next().unwrap_or_default();
                 let code = code
                     .replace("rolegate.signed_claims", "")
-                    .replace("rolegate_events", "");
+                    .replace("rolegate_events", "")
+                    .replace("rolegate_jobs", "");
                 assert!(!code.contains("rolegate"), "{line}");
             }
         }

@@ -105,7 +105,8 @@ grant execute on function pg_catalog.pg_advisory_lock(bigint), pg_catalog.pg_try
     to rolegate_migrator, rolegate_maintenance;
 -- Inside the engine's own definer functions.
 grant execute on function pg_catalog.pg_advisory_xact_lock(bigint), pg_catalog.pg_try_advisory_xact_lock(bigint),
-    pg_catalog.pg_advisory_xact_lock_shared(bigint), pg_catalog.pg_prepared_statement()
+    pg_catalog.pg_advisory_xact_lock_shared(bigint), pg_catalog.pg_try_advisory_xact_lock_shared(bigint),
+    pg_catalog.pg_try_advisory_lock(bigint), pg_catalog.pg_prepared_statement()
     to rolegate_owner;
 -- Whoever was made an administrator of other backends stays one.
 grant execute on function pg_catalog.pg_cancel_backend(integer), pg_catalog.pg_terminate_backend(integer, bigint)

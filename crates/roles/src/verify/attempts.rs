@@ -4,7 +4,7 @@ use rolegate_pg::quote;
 use tokio_postgres::Client;
 
 use super::Check;
-use super::functions::{FUNCTIONS, PUBLIC};
+use super::functions::{self, PUBLIC};
 use super::logins::{CALLER_CODE, CALLER_CODE_ATTEMPTS, EVERY_LOGIN, Login};
 use crate::names::Names;
 
@@ -44,7 +44,7 @@ pub(super) async fn try_all(
     );
     checks.extend(attempt.become_superusers().await?);
     checks.extend(attempt.read_tables().await?);
-    for function in FUNCTIONS {
+    for function in functions::all() {
         let allowed = function
             .grantees
             .iter()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::Client;
 
 use super::Check;
-use super::functions::{FUNCTIONS, PUBLIC};
+use super::functions::{self, PUBLIC};
 use crate::names::Names;
 
 /// Reads the catalog over any login's connection and adds what came out.
@@ -44,8 +44,7 @@ async fn compare_functions(
     let pinned = [names
         .render("search_path=pg_catalog, rolegate, pg_temp")
         .into_owned()];
-    let mut expected: BTreeMap<String, String> = FUNCTIONS
-        .iter()
+    let mut expected: BTreeMap<String, String> = functions::all()
         .map(|function| {
             let grantees = function
                 .grantees

@@ -1,0 +1,232 @@
+-- Enqueueing: part of the producer's transaction, and nothing it holds until commit makes another
+-- producer wait, except one with the same unique key.
+
+-- The advisory lock that says: a worker waits for jobs of this queue and wants to be told.
+create function rolegate.queue_lock_key(queue_id integer) returns bigint
+language sql immutable security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$ select (x'524a51'::bigint << 40) + queue_id $$;
+revoke execute on function rolegate.queue_lock_key(integer) from public;
+
+-- NOTIFY makes commits wait for each other, so it is sent only while a worker sleeps. A worker that
+-- goes to sleep holds the lock exclusively, or waits for it; either makes the shared one
+-- unavailable. A producer that got it keeps it until its commit, so that a worker can't fall asleep
+-- between its look at the queue and the commit.
+create function rolegate.wake(queue_id integer) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+begin
+    if not pg_catalog.pg_try_advisory_xact_lock_shared(rolegate.queue_lock_key(queue_id)) then
+        perform pg_catalog.pg_notify('rolegate_jobs', queue_id::text);
+    end if;
+end
+$$;
+revoke execute on function rolegate.wake(integer) from public;
+
+-- Somebody waits for the time of the next deferred job; this one may be earlier.
+create function rolegate.wake_promoter() returns void
+language sql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$ select rolegate.wake(0) $$;
+revoke execute on function rolegate.wake_promoter() from public;
+
+-- Raises what is wrong with it; else the lane.
+create function rolegate.job_lane(
+    kind text, args jsonb, queue text, priority integer, max_attempts integer
+) returns integer
+language plpgsql stable security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+declare
+    wrong text;
+begin
+    wrong := case
+        when kind is null or kind = '' or pg_catalog.length(kind) > 200
+            then 'kind has 1 to 200 characters'
+        when args is null then 'args is JSON, not NULL'
+        when priority is null or priority not between 1 and 4 then 'priority is 1 (first) to 4'
+        when max_attempts is null or max_attempts not between 1 and 1000
+            then 'max_attempts is 1 to 1000'
+    end;
+    if wrong is not null then
+        raise exception using errcode = 'invalid_parameter_value', message = wrong;
+    end if;
+    return rolegate.queue_id(queue) * 4 + priority - 1;
+end
+$$;
+revoke execute on function rolegate.job_lane(text, jsonb, text, integer, integer) from public;
+
+-- Takes the unique key for a job. NULL: it is the job's. Else the job that has it.
+create function rolegate.take_unique_key(kind text, unique_key text, for_root bigint, held_until timestamptz)
+returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    digest constant bytea := pg_catalog.sha256(pg_catalog.convert_to(kind || '|' || unique_key, 'UTF8'));
+    holder bigint;
+begin
+    loop
+        insert into rolegate.job_unique as u (key, root, held_until)
+        values (digest, for_root, take_unique_key.held_until)
+        on conflict (key) do update
+        set root = excluded.root, held_until = excluded.held_until, ended = false
+        where u.ended and u.held_until <= pg_catalog.clock_timestamp();
+        if found then
+            return null;
+        end if;
+        select u.root into holder from rolegate.job_unique u where u.key = digest;
+        -- It ended between the two statements: try again.
+        if holder is not null then
+            return holder;
+        end if;
+    end loop;
+end
+$$;
+revoke execute on function rolegate.take_unique_key(text, text, bigint, timestamptz) from public;
+
+-- The id of the job. With a unique key that is taken: an error, or (`on_conflict => 'existing'`) the
+-- id of the job that has it. The key is free again when the job ends, but not before `unique_for`.
+create function rolegate.enqueue(
+    kind text,
+    args jsonb default '{}',
+    queue text default 'default',
+    run_at timestamptz default null,
+    priority integer default 2,
+    max_attempts integer default 25,
+    unique_key text default null,
+    on_conflict text default 'error',
+    unique_for interval default null,
+    deadline interval default null,
+    tags text[] default null,
+    metadata jsonb default null,
+    trace text default null
+) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    lane integer := (select q.id from rolegate.job_queue q where q.name = queue) * 4 + priority - 1;
+    principal constant bigint := rolegate.job_principal();
+    flags constant smallint := case when unique_key is null then 0 else 1 end;
+    options jsonb;
+    holder bigint;
+    made bigint;
+begin
+    -- Said in one expression, and explained there.
+    if (kind <> '' and pg_catalog.length(kind) <= 200 and args is not null and lane is not null
+        and priority between 1 and 4 and max_attempts between 1 and 1000) is not true
+    then
+        lane := rolegate.job_lane(kind, args, queue, priority, max_attempts);
+    end if;
+
+    if deadline is not null or tags is not null or metadata is not null or trace is not null then
+        if deadline <= interval '0' then
+            raise exception using
+                errcode = 'invalid_parameter_value', message = 'deadline is a time above zero';
+        end if;
+        if pg_catalog.cardinality(tags) > 20 then
+            raise exception using
+                errcode = 'invalid_parameter_value', message = 'a job has at most 20 tags';
+        end if;
+        options := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+            'deadline', extract(epoch from deadline), 'tags', pg_catalog.to_jsonb(tags),
+            'metadata', metadata, 'trace', trace));
+    end if;
+
+    if unique_key is not null then
+        if on_conflict is null or on_conflict not in ('error', 'existing') then
+            raise exception using
+                errcode = 'invalid_parameter_value',
+                message = 'on_conflict is error or existing';
+        end if;
+        -- A transaction has its number before it takes an id: see the table.
+        perform pg_catalog.pg_current_xact_id();
+        made := pg_catalog.nextval('rolegate.job_id');
+        holder := rolegate.take_unique_key(
+            kind, unique_key, made, pg_catalog.clock_timestamp() + unique_for);
+        if holder is not null then
+            if on_conflict = 'existing' then
+                return holder;
+            end if;
+            raise exception using
+                errcode = 'unique_violation',
+                message = pg_catalog.format('job %s has this unique key', holder),
+                hint = 'on_conflict => ''existing'' returns its id instead.';
+        end if;
+    end if;
+
+    if run_at > pg_catalog.clock_timestamp() then
+        insert into rolegate.job_deferred (
+            root, run_at, enqueued_at, lane, attempt, max_attempts, flags, kind, principal, args, options)
+        values (
+            coalesce(made, pg_catalog.nextval('rolegate.job_id')), run_at,
+            pg_catalog.clock_timestamp(), lane, 0, max_attempts, flags, kind, principal, args, options)
+        returning root into strict made;
+        perform rolegate.wake_promoter();
+    elsif made is null then
+        insert into rolegate.job (lane, segment, max_attempts, flags, kind, principal, args, options)
+        values (
+            lane, (select t.segment from rolegate.job_turn t order by t.turn desc limit 1),
+            max_attempts, flags, kind, principal, args, options)
+        returning id into strict made;
+        -- As in wake().
+        if not pg_catalog.pg_try_advisory_xact_lock_shared(
+            (x'524a51'::bigint << 40) + lane / 4)
+        then
+            perform pg_catalog.pg_notify('rolegate_jobs', (lane / 4)::text);
+        end if;
+    else
+        insert into rolegate.job (id, lane, segment, max_attempts, flags, kind, principal, args, options)
+        values (
+            made, lane, rolegate.write_segment(), max_attempts, flags, kind, principal, args, options);
+        perform rolegate.wake(lane / 4);
+    end if;
+    return made;
+end
+$$;
+revoke execute on function rolegate.enqueue(
+    text, jsonb, text, timestamptz, integer, integer, text, text, interval, interval, text[], jsonb, text)
+    from public;
+grant execute on function rolegate.enqueue(
+    text, jsonb, text, timestamptz, integer, integer, text, text, interval, interval, text[], jsonb, text)
+    to rolegate_producer;
+
+-- Many jobs of one kind and queue at once; their ids are in the order of `args`.
+create function rolegate.enqueue_many(
+    kind text, args jsonb[], queue text default 'default', priority integer default 2,
+    max_attempts integer default 25
+) returns bigint[]
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    lane constant integer := rolegate.job_lane(kind, '{}', queue, priority, max_attempts);
+    principal constant bigint := rolegate.job_principal();
+    segment constant smallint := rolegate.write_segment();
+    made bigint[];
+begin
+    if pg_catalog.array_position(args, null) is not null then
+        raise exception using
+            errcode = 'invalid_parameter_value', message = 'args is JSON, not NULL';
+    end if;
+    with inserted as (
+        insert into rolegate.job (lane, segment, max_attempts, kind, principal, args)
+        select lane, segment, max_attempts, kind, principal, a.args
+        from pg_catalog.unnest(enqueue_many.args) with ordinality a (args, nth)
+        order by a.nth
+        returning id
+    )
+    -- Ids are taken in the order of the rows.
+    select coalesce(pg_catalog.array_agg(i.id order by i.id), '{}') into strict made from inserted i;
+    perform rolegate.wake(lane / 4);
+    return made;
+end
+$$;
+revoke execute on function rolegate.enqueue_many(text, jsonb[], text, integer, integer) from public;
+grant execute on function rolegate.enqueue_many(text, jsonb[], text, integer, integer)
+    to rolegate_producer;

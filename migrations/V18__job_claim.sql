@@ -1,0 +1,354 @@
+-- Workers, and how a batch of jobs gets to one.
+
+-- The advisory lock under which a lane is claimed from, and anything is decided about what in it is
+-- claimed already.
+create function rolegate.lane_lock_key(lane integer) returns bigint
+language sql immutable security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$ select (x'524a4c'::bigint << 40) + lane $$;
+revoke execute on function rolegate.lane_lock_key(integer) from public;
+
+-- Shared while a worker claims, exclusive while its claims are taken from it.
+create function rolegate.worker_lock_key(worker bigint) returns bigint
+language sql immutable security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$ select (x'524a57'::bigint << 40) + worker $$;
+revoke execute on function rolegate.worker_lock_key(bigint) from public;
+
+-- The worker's id, and those of the queues, in their order. Queues that are not there are made: who
+-- may run a worker may say what it works on.
+create function rolegate.register_worker(
+    name text, version text, queues text[], out worker bigint, out queue_ids integer[]
+)
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    queue text;
+begin
+    foreach queue in array queues loop
+        if not exists (select from rolegate.job_queue q where q.name = queue) then
+            perform rolegate.create_queue(queue);
+        end if;
+    end loop;
+    insert into rolegate.job_worker as w (name, version, queues)
+    values (register_worker.name, register_worker.version, register_worker.queues)
+    returning w.id into strict worker;
+    select pg_catalog.array_agg(q.id order by n.nth) into strict queue_ids
+    from pg_catalog.unnest(queues) with ordinality n (name, nth)
+    join rolegate.job_queue q on q.name = n.name;
+end
+$$;
+revoke execute on function rolegate.register_worker(text, text, text[]) from public;
+grant execute on function rolegate.register_worker(text, text, text[]) to rolegate_worker;
+
+-- Closes what the lane's newest claim took of cancelled and moved jobs. False if there is no claim
+-- after `last_claim`.
+create function rolegate.close_buried(lane integer, last_claim bigint, segment smallint) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    c rolegate.job_claim;
+begin
+    select * into c from rolegate.job_claim k where k.lane = close_buried.lane
+    order by k.hi desc, k.id desc limit 1;
+    if c.id is not distinct from last_claim then
+        return false;
+    end if;
+    with gone as (
+        delete from rolegate.job_tombstone t where t.id = any (c.jobs) returning t.id, t.state
+    ),
+    named as (
+        select n.nth::smallint as nth, g.state
+        from pg_catalog.unnest(c.jobs) with ordinality n (id, nth) join gone g on g.id = n.id
+    )
+    insert into rolegate.job_outcome (claim, segment, ordinals, states)
+    select
+        c.id, close_buried.segment, pg_catalog.array_agg(n.nth order by n.nth),
+        pg_catalog.array_agg(n.state order by n.nth)
+    from named n
+    having pg_catalog.count(*) > 0;
+    return true;
+end
+$$;
+revoke execute on function rolegate.close_buried(integer, bigint, smallint) from public;
+
+-- A pass over late rows is over: the cursor stands where it looked.
+create function rolegate.end_pass(c rolegate.job_claim, worker bigint, segment smallint) returns void
+language sql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+    insert into rolegate.job_claim (
+        segment, lane, worker, seen, hi, open_xids, open_low, last, prev_last, jobs)
+    select
+        segment, (c).lane, worker, (c).pass, (c).hi, coalesce(pg_catalog.array_agg(v.x), '{}'),
+        coalesce(pg_catalog.array_agg(coalesce(k.low, (c).prev_last)), '{}'), (c).last,
+        (c).prev_last, '{}'
+    from pg_catalog.pg_snapshot_xip((c).pass) v (x)
+    left join unnest((c).open_xids, (c).open_low) k (x, low) on k.x = v.x
+$$;
+revoke execute on function rolegate.end_pass(rolegate.job_claim, bigint, smallint) from public;
+
+-- Which of the workers' queues come first in this claim is their business: `queues` is in order.
+-- A row without a claim says that another claim was at work in a lane: look again.
+create function rolegate.claim_jobs(worker bigint, queues integer[], most integer)
+returns table (
+    claim bigint, ordinal smallint, id bigint, root bigint, lane integer, attempt smallint,
+    max_attempts smallint, flags smallint, kind text, principal bigint, args text, options text,
+    enqueued_at timestamptz
+)
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    queue record;
+    next_lane integer;
+    c rolegate.job_claim;
+    sequence bigint;
+    wanted integer := most;
+    taken integer;
+    is_open boolean;
+    busy boolean := false;
+    buried boolean;
+    segment constant smallint := rolegate.write_segment();
+    -- Claims made from here on have a higher number.
+    last_claim constant bigint := (select s.last_value from rolegate.job_claim_id s);
+begin
+    if most not between 1 and 1000 then
+        raise exception using
+            errcode = 'invalid_parameter_value', message = 'a claim is for 1 to 1000 jobs';
+    end if;
+    -- Lost in a crash, its jobs are claimed again. Planning for the values of each call would cost
+    -- more than the call.
+    perform pg_catalog.set_config('synchronous_commit', 'off', true),
+        pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
+    perform pg_catalog.pg_advisory_xact_lock_shared(rolegate.worker_lock_key(worker));
+    select w.open_from is not null into is_open from rolegate.job_worker w where w.id = worker;
+    if is_open is null then
+        raise exception using
+            errcode = 'no_data_found',
+            message = 'this worker is not registered any more',
+            hint = 'It was silent for too long; its jobs run elsewhere. Register again.';
+    end if;
+
+    for queue in
+        select q.id, q.aging
+        from pg_catalog.unnest(queues) with ordinality n (id, nth)
+        join rolegate.job_queue q on q.id = n.id
+        where q.paused_at is null
+        order by n.nth
+    loop
+        -- The first job of each lane says how long the lane has waited. A lane without one may
+        -- still have jobs that came late.
+        for next_lane in
+            select l.lane
+            from pg_catalog.generate_series(queue.id * 4, queue.id * 4 + 3) l (lane)
+            left join lateral (
+                select k.hi from rolegate.job_claim k where k.lane = l.lane
+                order by k.hi desc, k.id desc limit 1
+            ) k on true
+            left join lateral (
+                select j.enqueued_at from rolegate.job j
+                where j.lane = l.lane and j.id > coalesce(k.hi, 0) order by j.id limit 1
+            ) head on true
+            where k.hi is not null or head.enqueued_at is not null
+            order by
+                l.lane - coalesce(
+                    pg_catalog.floor(
+                        extract(epoch from pg_catalog.clock_timestamp() - head.enqueued_at)
+                        / extract(epoch from nullif(queue.aging, interval '0'))), 0),
+                l.lane
+        loop
+            exit when wanted <= 0;
+            if not pg_catalog.pg_try_advisory_xact_lock(rolegate.lane_lock_key(next_lane)) then
+                busy := true;
+                continue;
+            end if;
+            buried := exists (select from rolegate.job_tombstone);
+            loop
+                -- The lock first: the snapshots below are newer than what the last holder wrote.
+                select * into c from rolegate.job_claim k where k.lane = next_lane
+                order by k.hi desc, k.id desc limit 1;
+                if c.id is null then
+                    c.seen := '1:1:';
+                    c.hi := 0;
+                    c.open_xids := '{}';
+                    c.open_low := '{}';
+                    c.last := 0;
+                    c.prev_last := 0;
+                end if;
+                select s.last_value into sequence from rolegate.job_id s;
+                -- One statement, so one snapshot, for the rows and for what is written down as seen.
+                return query
+                with s as materialized (
+                    select coalesce(c.pass, pg_catalog.pg_current_snapshot()) as s
+                ),
+                ended as materialized (
+                    select o.x, o.low
+                    from unnest(c.open_xids, c.open_low) o (x, low), s
+                    where pg_catalog.pg_visible_in_snapshot(o.x, s.s)
+                ),
+                behind as materialized (
+                    select j.*
+                    from rolegate.job j
+                    where j.lane = next_lane
+                        and j.id > greatest(
+                            coalesce(c.pass_id, 0), least((select min(e.low) from ended e), c.prev_last))
+                        and j.id <= c.hi
+                        -- At or past xmax some were in progress already.
+                        and (
+                            j.xid >= pg_catalog.pg_snapshot_xmax(c.seen)
+                            or j.xid = any (array(select e.x from ended e))
+                        )
+                        and (c.pass is null or pg_catalog.pg_visible_in_snapshot(j.xid, c.pass))
+                    order by j.id
+                    limit wanted + 1
+                ),
+                late as materialized (
+                    select pg_catalog.count(*) as n, pg_catalog.count(*) > wanted as too_many from behind
+                ),
+                ahead as materialized (
+                    select j.*
+                    from rolegate.job j
+                    where j.lane = next_lane and j.id > c.hi
+                    order by j.id
+                    limit (
+                        select case when c.pass is null then greatest(wanted - l.n, 0) else 0 end
+                        from late l
+                    )
+                ),
+                picked as materialized (
+                    select pg_catalog.row_number() over (order by u.id) as nth, u.*
+                    from (
+                        (select b.* from behind b order by b.id limit wanted)
+                        union all
+                        select a.* from ahead a
+                    ) u
+                ),
+                made as (
+                    insert into rolegate.job_claim (
+                        segment, lane, worker, seen, hi, open_xids, open_low, last, prev_last, pass,
+                        pass_id, jobs)
+                    select
+                        segment, next_lane, worker,
+                        case when l.too_many then c.seen else s.s end,
+                        coalesce((select max(a.id) from ahead a), c.hi),
+                        case when l.too_many then c.open_xids else o.xids end,
+                        case when l.too_many then c.open_low else o.lows end,
+                        case when l.too_many or c.pass is not null then c.last else sequence end,
+                        case when l.too_many or c.pass is not null then c.prev_last else c.last end,
+                        case when l.too_many then s.s end,
+                        case when l.too_many then (select max(p.id) from picked p) end,
+                        array(select p.id from picked p order by p.nth)
+                    from s, late l, lateral (
+                        select
+                            coalesce(pg_catalog.array_agg(t.x), '{}') as xids,
+                            coalesce(pg_catalog.array_agg(t.low), '{}') as lows
+                        from (
+                            select
+                                v.x,
+                                coalesce(
+                                    (
+                                        select k.low
+                                        from unnest(c.open_xids, c.open_low) k (x, low)
+                                        where k.x = v.x
+                                    ),
+                                    c.prev_last
+                                ) as low
+                            from pg_catalog.pg_snapshot_xip(s.s) v (x)
+                        ) t
+                    ) o
+                    where exists (select from picked)
+                    returning job_claim.id
+                )
+                select
+                    m.id, p.nth::smallint, p.id, coalesce(p.root, p.id), p.lane, p.attempt,
+                    p.max_attempts, p.flags, p.kind, p.principal, p.args::text, p.options::text,
+                    p.enqueued_at
+                from picked p cross join made m
+                -- Cancelled or moved meanwhile: part of the claim, and closed below.
+                where not exists (select from rolegate.job_tombstone t where t.id = p.id)
+                order by p.nth;
+                get diagnostics taken = row_count;
+                wanted := wanted - taken;
+                if taken = 0 then
+                    exit when not buried and c.pass is null;
+                    continue when buried and rolegate.close_buried(next_lane, c.id, segment);
+                    exit when c.pass is null;
+                    -- The pass over late rows had none left: go on from where it looked.
+                    perform rolegate.end_pass(c, worker, segment);
+                    continue;
+                end if;
+                if buried then
+                    perform rolegate.close_buried(next_lane, c.id, segment);
+                end if;
+                exit;
+            end loop;
+        end loop;
+        exit when wanted <= 0;
+    end loop;
+
+    if wanted < most and not is_open then
+        update rolegate.job_worker w
+        set open_from = last_claim, seen_at = pg_catalog.clock_timestamp()
+        where w.id = worker;
+    end if;
+    if busy and wanted = most then
+        return query select
+            null::bigint, null::smallint, null::bigint, null::bigint, null::integer, null::smallint,
+            null::smallint, null::smallint, null::text, null::bigint, null::text, null::text,
+            null::timestamptz;
+    end if;
+end
+$$;
+revoke execute on function rolegate.claim_jobs(bigint, integer[], integer) from public;
+grant execute on function rolegate.claim_jobs(bigint, integer[], integer) to rolegate_worker;
+
+-- Who the jobs are for: fetched once for each principal, not with each job.
+create function rolegate.job_principals(ids bigint[]) returns table (
+    id bigint, role_name text, role_oid oid, token_id text, claims text
+)
+language sql stable security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+    select p.id, p.role_name::text, p.role_oid, p.token_id, p.claims::text
+    from rolegate.job_principal p where p.id = any (ids)
+$$;
+revoke execute on function rolegate.job_principals(bigint[]) from public;
+grant execute on function rolegate.job_principals(bigint[]) to rolegate_worker;
+
+-- A sign of life. `open_from` is the lowest claim that may still have open jobs, NULL if there is
+-- none. False: the worker was given up, and its jobs with it.
+create function rolegate.worker_alive(worker bigint, open_from bigint) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    perform pg_catalog.set_config('synchronous_commit', 'off', true);
+    update rolegate.job_worker w
+    set seen_at = pg_catalog.clock_timestamp(), open_from = worker_alive.open_from
+    where w.id = worker;
+    return found;
+end
+$$;
+revoke execute on function rolegate.worker_alive(bigint, bigint) from public;
+grant execute on function rolegate.worker_alive(bigint, bigint) to rolegate_worker;
+
+-- Says for this session that somebody waits for jobs of these queues, until it ends or releases its
+-- locks: see wake(). Those for which it can be said now; 0 is the promoter's. For the others a
+-- producer is about to commit, or another worker waits already: look again soon.
+create function rolegate.await_jobs(queues integer[]) returns integer[]
+language sql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+    select coalesce(pg_catalog.array_agg(q), '{}')
+    from pg_catalog.unnest(queues) q
+    where pg_catalog.pg_try_advisory_lock(rolegate.queue_lock_key(q))
+$$;
+revoke execute on function rolegate.await_jobs(integer[]) from public;
+grant execute on function rolegate.await_jobs(integer[]) to rolegate_worker, rolegate_maintenance;
