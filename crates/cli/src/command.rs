@@ -76,6 +76,7 @@ Examples:
   rolegate audit --data-dir .rolegate
   rolegate audit --database postgresql://me@db.example/app --expose api --expose reports \\
       --allow audit-allow.toml --format sarif > audit.sarif
+  rolegate audit --config staging.toml --database postgresql://me@db.example/app
 
 Exit code 2 if there are findings that the file does not allow.";
 
@@ -94,7 +95,7 @@ Examples:
     after_help = START
 )]
 pub(crate) struct Arguments {
-    /// Configuration file of `serve` and `config`; otherwise `rolegate.toml` or
+    /// Configuration file of `serve`, `audit` and `config`; otherwise `rolegate.toml` or
     /// `/etc/rolegate/rolegate.toml` if there is one.
     #[arg(
         long,
@@ -144,6 +145,9 @@ enum Command {
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(explain::Explain),
     /// Looks for what is reachable that should not be.
+    ///
+    /// Issuers and the password check of the gateway are judged by the configuration, which is read
+    /// as `serve` reads it, but with --data-dir only if --config names it.
     #[command(after_help = AUDIT_EXAMPLES)]
     Audit(audit::Audit),
     /// The configuration: check it, or print its schema or reference.
@@ -177,7 +181,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Token(command) => token::run(command).await,
             Command::Keys(command) => keys::run(command).await,
             Command::Explain(command) => explain::run(command).await,
-            Command::Audit(command) => audit::run(command).await,
+            Command::Audit(command) => audit::run(command, named).await,
             Command::Config(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),
         }
     })

@@ -3,8 +3,8 @@
 use rolegate_model::{RoleName, RoleNameError};
 use rolegate_pg::cluster::ident::{self, IdentError};
 use rolegate_pg::quote;
-use tokio_postgres::{Client, Row, Transaction};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row, Transaction};
 
 use crate::closure;
 use crate::names::Names;

@@ -1,11 +1,12 @@
 //! What is reachable that perhaps should not be: by PUBLIC, without a token, by admitted roles.
 //!
-//! Reads the catalog only, as an ordinary login; what that login may not read (`pg_hba.conf`) is
-//! said in [`Report::unreadable`]. Roles count with their memberships, as the server counts them.
+//! Reads the catalog only, as an ordinary login; what that login may not read (`pg_hba.conf`), and
+//! what it was not given (the gateway's configuration), is said in [`Report::unreadable`]. Roles count with their memberships, as the server counts them.
 
 pub mod allow_list;
 mod checks;
 mod finding;
+mod gateway;
 pub mod minimum_versions;
 mod report;
 mod sarif;
@@ -16,8 +17,11 @@ use tokio_postgres::Client;
 use crate::closure;
 use crate::names::Names;
 
+use checks::files::Files;
+
 pub use allow_list::{AllowEntry, AllowList, AllowListError};
-pub use finding::{Finding, Severity};
+pub use finding::{Finding, IDS, Severity};
+pub use gateway::{Gateway, Issuer, PasswordCheck};
 pub use report::{Allowed, Report};
 
 /// How requests become roles here.
@@ -45,6 +49,8 @@ pub struct AuditOptions {
     pub runs_caller_sql: bool,
     /// Predefined roles (`pg_...`) that admitted roles may be members of.
     pub allowed_predefined: Vec<String>,
+    /// The gateway's configuration, if it is at hand.
+    pub gateway: Option<Gateway>,
     /// What somebody looked at and accepted.
     pub allow_list: AllowList,
 }
@@ -59,6 +65,7 @@ impl AuditOptions {
             mode: Mode::Assume,
             runs_caller_sql: true,
             allowed_predefined: Vec::new(),
+            gateway: None,
             allow_list: AllowList::default(),
         }
     }
@@ -101,7 +108,8 @@ pub async fn run(client: &Client, options: &AuditOptions) -> Result<Report, Audi
         )
         .await?;
     let version_num: i32 = server.try_get(0)?;
-    let mut findings = checks::run_all(client, options).await?;
+    let files = Files::look(client).await?;
+    let mut findings = checks::run_all(client, options, files).await?;
     findings.extend(minimum_versions::check(
         version_num.unsigned_abs(),
         server.try_get(1)?,
@@ -111,7 +119,15 @@ pub async fn run(client: &Client, options: &AuditOptions) -> Result<Report, Audi
         closure::forbidden_roles(client, &options.names, None, &options.allowed_predefined).await?,
         &checks::roles::targets(client, options).await?,
     ));
-    let unreadable = checks::hba::unreadable(client).await?;
+    let mut unreadable = files.unreadable();
+    match &options.gateway {
+        Some(gateway) => findings.extend(checks::issuers::check(&gateway.issuers)),
+        None => unreadable.push(
+            "the gateway's configuration (audience_any, password_check_without_scram): it is not \
+             at hand"
+                .to_owned(),
+        ),
+    }
     Ok(Report::new(
         server.try_get(2)?,
         findings,

@@ -1,14 +1,17 @@
 //! `rolegate audit`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use figment::value::Value;
+use rolegate_auth::issuer::Audiences;
 use rolegate_roles::audit::{self, AllowList, AuditOptions};
 
 use super::connect::Target;
 use super::roles::Mode;
+use crate::config::{self, Loaded};
 use crate::logging::say;
 
 /// Looks for what is reachable that should not be. Exit code 2 if there are findings.
@@ -44,7 +47,7 @@ enum Format {
     Sarif,
 }
 
-pub(crate) async fn run(command: Audit) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(command: Audit, configuration: Option<&Path>) -> anyhow::Result<ExitCode> {
     let names = command.target.names()?;
     let anonymous = names.role("anonymous");
     let mut options = AuditOptions::new(names, command.schemas);
@@ -54,6 +57,10 @@ pub(crate) async fn run(command: Audit) -> anyhow::Result<ExitCode> {
         Mode::Login => audit::Mode::Login,
         Mode::Assume => audit::Mode::Assume,
     };
+    // A development server has no configuration.
+    if configuration.is_some() || !command.target.is_development() {
+        options.gateway = gateway(&config::load(configuration)?)?;
+    }
     if let Some(path) = &command.allow {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         options.allow_list = AllowList::parse(&text).context("--allow")?;
@@ -73,4 +80,34 @@ pub(crate) async fn run(command: Audit) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// What is judged of the gateway; `None` if nothing is configured here.
+fn gateway(loaded: &Loaded) -> anyhow::Result<Option<audit::Gateway>> {
+    let Loaded { config, .. } = loaded;
+    if config.databases.is_empty() && config.issuers.is_empty() {
+        return Ok(None);
+    }
+    let written = loaded.figment.find_value("issuers").ok();
+    let written = written.as_ref().and_then(Value::as_array);
+    let issuers = config.issuers.iter().enumerate().map(|(i, issuer)| {
+        let written = written.and_then(|items| items.get(i));
+        audit::Issuer {
+            name: issuer.name.clone(),
+            source: super::config::source(loaded, "issuers", written),
+            any_audience: issuer.audiences == Audiences::Any,
+        }
+    });
+    let password_check = config
+        .login
+        .address
+        .as_deref()
+        .map(|address| super::serve::password_target(address, config.login.tls))
+        .transpose()
+        .context("login.address")?
+        .map(|(host, _, tls)| audit::PasswordCheck { host, tls });
+    Ok(Some(audit::Gateway {
+        issuers: issuers.collect(),
+        password_check,
+    }))
 }

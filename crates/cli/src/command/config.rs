@@ -86,7 +86,7 @@ fn check(loaded: &Loaded) -> anyhow::Result<()> {
 }
 
 /// Where a value comes from.
-fn source(loaded: &Loaded, path: &str, written: Option<&Value>) -> String {
+pub(super) fn source(loaded: &Loaded, path: &str, written: Option<&Value>) -> String {
     let metadata = written.and_then(|value| loaded.figment.get_metadata(value.tag()));
     let Some(metadata) = metadata else {
         return "default".to_owned();

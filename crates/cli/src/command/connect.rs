@@ -78,6 +78,11 @@ impl Target {
         open(config).await
     }
 
+    /// Whether `--data-dir` names it.
+    pub(crate) fn is_development(&self) -> bool {
+        self.data_dir.is_some()
+    }
+
     /// Who may log in to the private cluster, if `--data-dir` names one.
     pub(crate) fn private_cluster(&self) -> anyhow::Result<Option<Admissions>> {
         match &self.data_dir {

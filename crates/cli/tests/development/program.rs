@@ -41,6 +41,8 @@ fn command(arguments: &[impl AsRef<str>]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rolegate"));
     command
         .args(arguments.iter().map(AsRef::as_ref))
+        // Without a configuration file.
+        .current_dir(env!("CARGO_TARGET_TMPDIR"))
         // Must be ignored.
         .env("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing")
         .env_remove("PGPASSWORD")
@@ -80,7 +82,17 @@ pub(crate) async fn serves(arguments: &[String]) -> Running {
 
 /// Runs a command to its end.
 pub(crate) async fn finishes(arguments: &[impl AsRef<str>]) -> Finished {
-    let output = tokio::time::timeout(PATIENCE, command(arguments).output()).await;
+    finishes_with(arguments, &[]).await
+}
+
+/// The same with variables, in a directory without a configuration.
+pub(crate) async fn finishes_with(
+    arguments: &[impl AsRef<str>],
+    variables: &[(&str, &str)],
+) -> Finished {
+    let mut command = command(arguments);
+    command.envs(variables.iter().copied());
+    let output = tokio::time::timeout(PATIENCE, command.output()).await;
     let output = output.expect("it ends").expect("the program starts");
     let text = [output.stdout, output.stderr].concat();
     Finished {

@@ -4,12 +4,16 @@
 //! They run in one read-only snapshot with an empty search path, so that the names in the answers
 //! are complete and the answers fit together.
 
+mod admitted_group;
 mod anonymous;
 mod builtin;
 mod database;
 mod definer_functions;
 mod dynamic_sql;
-pub(super) mod hba;
+pub(super) mod files;
+mod hba;
+pub(super) mod issuers;
+mod password_check;
 mod policies;
 mod public_functions;
 mod public_grants;
@@ -21,6 +25,7 @@ mod views;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
+use self::files::Files;
 use super::finding::{Finding, Severity};
 use super::{AuditError, AuditOptions, Mode};
 
@@ -35,7 +40,7 @@ struct Check {
     sql: &'static str,
 }
 
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     public_grants::CHECK,
     public_functions::CHECK,
     anonymous::CHECK,
@@ -46,11 +51,13 @@ const CHECKS: [Check; 10] = [
     database::CHECK,
     builtin::CHECK,
     slots::CHECK,
+    admitted_group::ENGINE,
 ];
 
 pub(super) async fn run_all(
     client: &Client,
     options: &AuditOptions,
+    files: Files,
 ) -> Result<Vec<Finding>, AuditError> {
     client
         .batch_execute(
@@ -58,14 +65,18 @@ pub(super) async fn run_all(
              set local search_path = ''",
         )
         .await?;
-    let result = in_snapshot(client, options).await;
+    let result = in_snapshot(client, options, files).await;
     let ended = client.batch_execute("rollback").await;
     let findings = result?;
     ended?;
     Ok(findings)
 }
 
-async fn in_snapshot(client: &Client, options: &AuditOptions) -> Result<Vec<Finding>, AuditError> {
+async fn in_snapshot(
+    client: &Client,
+    options: &AuditOptions,
+    files: Files,
+) -> Result<Vec<Finding>, AuditError> {
     let anonymous = options.anonymous();
     let subjects: [&(dyn ToSql + Sync); 2] = [&anonymous, &options.exposed_schemas];
     let mut findings = Vec::new();
@@ -87,8 +98,20 @@ async fn in_snapshot(client: &Client, options: &AuditOptions) -> Result<Vec<Find
         let parameters: [&(dyn ToSql + Sync); 3] = [&anonymous, &options.exposed_schemas, &safe];
         findings.extend(ask(client, options, &dynamic_sql::CHECK, &parameters).await?);
     }
-    if hba::unreadable(client).await?.is_empty() {
+    let grantors = if files.both() {
+        &admitted_group::GRANTORS
+    } else {
+        &admitted_group::GRANTORS_UNREAD
+    };
+    findings.extend(ask(client, options, grantors, &[]).await?);
+    if files.hba {
         findings.extend(ask(client, options, &hba::CHECK, &[]).await?);
+        let gateway = options.gateway.as_ref();
+        if let Some(target) = gateway.and_then(|gateway| gateway.password_check.as_ref()) {
+            let loopback = target.loopback();
+            let parameters: [&(dyn ToSql + Sync); 2] = [&loopback, &target.tls];
+            findings.extend(ask(client, options, &password_check::CHECK, &parameters).await?);
+        }
     }
     Ok(findings)
 }

@@ -4,6 +4,43 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// Every kind of finding. `docs/reference/audit.md` has the same.
+pub const IDS: [&str; 33] = [
+    "anonymous_reads",
+    "anonymous_writes",
+    "audience_any",
+    "builtin_for_public",
+    "create_in_database",
+    "create_in_schema",
+    "default_execute",
+    "definer_search_path",
+    "engine_role_admitted",
+    "foreign_server_for_public",
+    "foreign_table_without_rls",
+    "function_needs_login_mode",
+    "grantor_gets_in",
+    "large_objects",
+    "login_without_scram",
+    "matview_without_rls",
+    "owner_without_force",
+    "parameter_for_role",
+    "password_check_without_scram",
+    "policies_without_rls",
+    "policy_trusts_setting",
+    "public_connect",
+    "public_execute",
+    "public_sequence",
+    "public_table",
+    "rls_without_policies",
+    "role_not_admitted",
+    "role_reaches_forbidden",
+    "server_version",
+    "slot_limits",
+    "temp_for_public",
+    "unused_allow_entry",
+    "view_owner_rights",
+];
+
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

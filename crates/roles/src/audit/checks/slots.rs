@@ -1,4 +1,4 @@
-//! Replication slots without a limit.
+//! Replication slots of ours without a limit.
 
 use super::Check;
 

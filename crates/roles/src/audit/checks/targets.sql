@@ -10,6 +10,9 @@ admitted (oid) as (
     where g.rolname = 'rolegate_admitted'
     union
     select m.member from membership m join admitted a on a.oid = m.roleid
+    -- Who is in the group only for admitting others is never a target; `grantor_gets_in` is about
+    -- him.
+    where a.oid not in (select r.oid from pg_catalog.pg_roles r where r.rolname = 'rolegate_grantor')
 )
 select r.oid as role_oid, r.rolname::pg_catalog.text as role_name, a.oid is not null as admitted,
     b.roleid is not null as assumed
