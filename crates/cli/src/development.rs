@@ -74,6 +74,9 @@ impl Development {
         if let Some(example) = example {
             everyone.extend(seed::load(&mut server, &names, example).await?);
         }
+        let superuser = server.superuser().await?;
+        people::let_operator_mint(&mut server, &superuser, &everyone).await?;
+        drop(superuser);
         let seal_key = seal_key(&data_dir)?;
 
         let surfaces = Surfaces {

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use super::SCHEMA;
 use super::made::{Made, present_roles, present_schemas};
-use super::people::FOUR;
+use super::people::{FOUR, MEMBERSHIP_OPTIONS_SINCE, MINTED_FOR};
 use super::seed::Example;
 
 /// The outcome of a look at the database.
@@ -47,9 +47,20 @@ impl Inventory {
         let mut needed: Vec<String> = names.roles().collect();
         needed.extend(example_roles.iter().map(|role| (*role).to_owned()));
         needed.extend(example_people.iter().map(|role| (*role).to_owned()));
+        let row = client
+            .query_one(
+                "select pg_catalog.current_setting('server_version')::text, \
+                     pg_catalog.current_setting('server_version_num')::int4",
+                &[],
+            )
+            .await?;
+        let (version, number): (String, i32) = (row.get(0), row.get(1));
         // These are only left out.
-        let four = FOUR.iter().map(|role| (*role).to_owned());
-        let optional: Vec<String> = four.filter(|role| !needed.contains(role)).collect();
+        let between = (number < MEMBERSHIP_OPTIONS_SINCE).then_some(MINTED_FOR);
+        let names_left_out = FOUR.iter().copied().chain(between).map(str::to_owned);
+        let optional: Vec<String> = names_left_out
+            .filter(|role| !needed.contains(role))
+            .collect();
 
         let roles = [&needed[..], &optional[..]].concat();
         let present = present_roles(client, &roles).await?;
@@ -100,13 +111,6 @@ impl Inventory {
                 &[&our_roles, &our_schemas, &database],
             )
             .await?;
-        let version: String = client
-            .query_one(
-                "select pg_catalog.current_setting('server_version')::text",
-                &[],
-            )
-            .await?
-            .get(0);
         Ok(Self {
             version,
             exists,

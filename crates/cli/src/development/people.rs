@@ -22,6 +22,13 @@ pub(crate) struct Person {
 /// Of every development installation.
 pub(super) const FOUR: [&str; 4] = ["operator", "viewer", "alice", "bob"];
 
+/// Between the operator and the people he mints tokens for, on servers before 16; see
+/// [`let_operator_mint`].
+pub(super) const MINTED_FOR: &str = "operator_mints_for";
+
+/// The first version where a membership can be without any use of its own.
+pub(super) const MEMBERSHIP_OPTIONS_SINCE: i32 = 160_000;
+
 /// 64 hex digits nobody knows.
 pub(crate) fn secret() -> String {
     let mut text = String::with_capacity(64);
@@ -54,17 +61,21 @@ pub(super) async fn make(server: &mut Server, names: &Names) -> anyhow::Result<V
 
 /// Makes a login role unless it is there.
 async fn create(client: &Client, role: &str) -> anyhow::Result<()> {
-    let exists = client
+    if !exists(client, role).await? {
+        let sql = ["create role ", &quote::ident(role), " login"].concat();
+        client.batch_execute(&sql).await?;
+    }
+    Ok(())
+}
+
+async fn exists(client: &Client, role: &str) -> anyhow::Result<bool> {
+    let row = client
         .query_opt(
             "select from pg_catalog.pg_roles where rolname = $1",
             &[&role],
         )
         .await?;
-    if exists.is_none() {
-        let sql = ["create role ", &quote::ident(role), " login"].concat();
-        client.batch_execute(&sql).await?;
-    }
-    Ok(())
+    Ok(row.is_some())
 }
 
 /// Gives an existing login role of ours a password, and admits it.
@@ -113,5 +124,77 @@ pub(super) async fn set_password(
         &quote::literal(&verifier),
     ];
     client.batch_execute(&sql.concat()).await?;
+    Ok(())
+}
+
+/// Makes the operator a member of the people that were made, which is what minting a token for
+/// somebody takes. His own calls get nothing of theirs: the membership neither inherits nor switches.
+/// Before 16 these are no properties of a membership, so a group that does not inherit is between
+/// them; there the operator's SQL could switch to whom he can mint a token for.
+pub(super) async fn let_operator_mint(
+    server: &mut Server,
+    client: &Client,
+    people: &[Person],
+) -> anyhow::Result<()> {
+    let is_operator = |person: &Person| person.role == "operator";
+    if !people.iter().any(is_operator) {
+        return Ok(());
+    }
+    let row = client
+        .query_one(
+            "select pg_catalog.current_setting('server_version_num')::int4",
+            &[],
+        )
+        .await?;
+    let options = row.get::<_, i32>(0) >= MEMBERSHIP_OPTIONS_SINCE;
+    let (member, how) = if options {
+        ("operator", " with inherit false, set false")
+    } else {
+        if server.is_taken(MINTED_FOR) {
+            return Ok(());
+        }
+        make_group(client, MINTED_FOR).await?;
+        server.note(client).await?;
+        grant(client, MINTED_FOR, "operator", "").await?;
+        (MINTED_FOR, "")
+    };
+    for person in people {
+        if !matches!(&*person.role, "operator" | "viewer") {
+            grant(client, &person.role, member, how).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a role that neither logs in nor inherits, unless it is there.
+async fn make_group(client: &Client, role: &str) -> anyhow::Result<()> {
+    if !exists(client, role).await? {
+        let sql = ["create role ", &quote::ident(role), " nologin noinherit"].concat();
+        client.batch_execute(&sql).await?;
+    }
+    Ok(())
+}
+
+/// Makes `member` a member of `role`, unless it is one: somebody may have chosen other options.
+async fn grant(client: &Client, role: &str, member: &str, options: &str) -> anyhow::Result<()> {
+    let is_member = client
+        .query_opt(
+            "select from pg_catalog.pg_auth_members m \
+             join pg_catalog.pg_roles r on r.oid = m.roleid \
+             join pg_catalog.pg_roles u on u.oid = m.member \
+             where r.rolname = $1 and u.rolname = $2",
+            &[&role, &member],
+        )
+        .await?;
+    if is_member.is_none() {
+        let sql = [
+            "grant ",
+            &quote::ident(role),
+            " to ",
+            &quote::ident(member),
+            options,
+        ];
+        client.batch_execute(&sql.concat()).await?;
+    }
     Ok(())
 }

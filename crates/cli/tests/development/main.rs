@@ -3,6 +3,7 @@
 mod audit;
 mod given;
 mod installation;
+mod minting;
 mod place;
 mod private;
 mod program;
