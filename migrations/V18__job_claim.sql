@@ -96,9 +96,9 @@ revoke execute on function rolegate.end_pass(rolegate.job_claim, bigint, smallin
 -- A row without a claim says that another claim was at work in a lane: look again.
 create function rolegate.claim_jobs(worker bigint, queues integer[], most integer)
 returns table (
-    claim bigint, ordinal smallint, id bigint, root bigint, lane integer, attempt smallint,
-    max_attempts smallint, flags smallint, kind text, principal bigint, args text, options text,
-    enqueued_at timestamptz
+    claim bigint, claimed_at timestamptz, ordinal smallint, id bigint, root bigint, lane integer,
+    attempt smallint, max_attempts smallint, flags smallint, kind text, principal bigint, args text,
+    options text, enqueued_at timestamptz
 )
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -263,10 +263,10 @@ begin
                         ) t
                     ) o
                     where exists (select from picked)
-                    returning job_claim.id
+                    returning job_claim.id, job_claim.at
                 )
                 select
-                    m.id, p.nth::smallint, p.id, coalesce(p.root, p.id), p.lane, p.attempt,
+                    m.id, m.at, p.nth::smallint, p.id, coalesce(p.root, p.id), p.lane, p.attempt,
                     p.max_attempts, p.flags, p.kind, p.principal, p.args::text, p.options::text,
                     p.enqueued_at
                 from picked p cross join made m
@@ -299,7 +299,7 @@ begin
     end if;
     if busy and wanted = most then
         return query select
-            null::bigint, null::smallint, null::bigint, null::bigint, null::integer, null::smallint,
+            null::bigint, null::timestamptz, null::smallint, null::bigint, null::bigint, null::integer, null::smallint,
             null::smallint, null::smallint, null::text, null::bigint, null::text, null::text,
             null::timestamptz;
     end if;
@@ -308,15 +308,20 @@ $$;
 revoke execute on function rolegate.claim_jobs(bigint, integer[], integer) from public;
 grant execute on function rolegate.claim_jobs(bigint, integer[], integer) to rolegate_worker;
 
--- Who the jobs are for: fetched once for each principal, not with each job.
+-- Who the jobs are for: fetched once for each principal, not with each job. A token that was revoked
+-- since runs nothing any more, and its scopes are those it has now.
 create function rolegate.job_principals(ids bigint[]) returns table (
-    id bigint, role_name text, role_oid oid, token_id text, claims text
+    id bigint, role_name text, role_oid oid, token_id text, claims text, scopes text, revoked boolean
 )
 language sql stable security definer
 set search_path = pg_catalog, rolegate, pg_temp
 as $$
-    select p.id, p.role_name::text, p.role_oid, p.token_id, p.claims::text
-    from rolegate.job_principal p where p.id = any (ids)
+    select
+        p.id, p.role_name::text, p.role_oid, p.token_id, p.claims::text, t.scopes::text,
+        t.revoked_at is not null
+    from rolegate.job_principal p
+    left join rolegate.api_token t on t.token_id::text = p.token_id
+    where p.id = any (ids)
 $$;
 revoke execute on function rolegate.job_principals(bigint[]) from public;
 grant execute on function rolegate.job_principals(bigint[]) to rolegate_worker;

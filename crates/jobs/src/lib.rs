@@ -1,1 +1,14 @@
 #![doc = include_str!("../README.md")]
+
+mod engine;
+mod handler;
+mod job;
+pub mod metrics;
+mod outcome;
+pub mod worker;
+
+pub use engine::EngineError;
+pub use handler::{Context, Handler, Handlers};
+pub use job::{AttemptError, Job, JobId, JobOptions, JobPrincipal};
+pub use outcome::Outcome;
+pub use worker::{StartError, Worker, WorkerConfig};

@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod cluster;
 pub mod der;
+mod engine_sql;
 pub mod listener;
 pub mod own;
 pub mod pools;
@@ -13,4 +14,5 @@ pub mod sqlstate;
 pub mod statement;
 pub mod wire;
 
+pub use engine_sql::EngineSql;
 pub use statement::Statement;

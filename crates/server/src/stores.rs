@@ -6,23 +6,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rolegate_auth::api_token::{ApiTokenRecord, ApiTokenStore};
 use rolegate_auth::signing::{SigningKeyStore, StoreError, StoredKey};
+pub(crate) use rolegate_pg::EngineSql;
 use rolegate_pg::own::OwnPool;
-use rolegate_pg::quote;
-
-/// Statements of the gateway's own work, with the engine's schema filled in.
-#[derive(Debug)]
-pub(crate) struct EngineSql(String);
-
-impl EngineSql {
-    pub(crate) fn new(schema: &str) -> Arc<Self> {
-        Arc::new(Self(format!("{}.", quote::ident(schema))))
-    }
-
-    /// `sql` with the schema `rolegate` replaced by the configured one.
-    pub(crate) fn of(&self, sql: &str) -> String {
-        sql.replace("rolegate.", &self.0)
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct StoredTokens {

@@ -35,7 +35,8 @@ pub struct DbError {
 }
 
 impl DbError {
-    pub(crate) fn from_body(body: &ErrorResponseBody) -> Self {
+    /// From what the server sent.
+    pub fn from_body(body: &ErrorResponseBody) -> Self {
         let mut error = Self::default();
         let mut fields: ErrorFields<'_> = body.fields();
         let mut assign = |field: &ErrorField<'_>| {

@@ -1,0 +1,287 @@
+//! What a worker asks of the database: one function for each step, each one statement.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rolegate_pg::EngineSql;
+use rolegate_pg::own::{OwnPool, OwnPoolError};
+use serde_json::value::RawValue;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Json;
+
+use crate::job::{Attempt, Job, JobOptions, JobPrincipal};
+
+/// The queue in one database, as the worker's login.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    pool: OwnPool,
+    sql: Arc<Statements>,
+}
+
+#[derive(Debug)]
+struct Statements {
+    register: String,
+    claim: String,
+    finish: String,
+    alive: String,
+    unregister: String,
+    principals: String,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// No connection.
+    #[error("no connection to the queue")]
+    Pool(#[from] OwnPoolError),
+    /// The statement failed.
+    #[error("the queue refused a statement")]
+    Statement(#[from] tokio_postgres::Error),
+    /// This worker was given up: it was silent for too long, and its jobs run elsewhere.
+    #[error("the worker is not registered any more")]
+    GivenUp,
+}
+
+impl EngineError {
+    fn of_claim(error: tokio_postgres::Error) -> Self {
+        if error.code() == Some(&SqlState::NO_DATA_FOUND) {
+            Self::GivenUp
+        } else {
+            Self::Statement(error)
+        }
+    }
+}
+
+/// A worker as the database knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Registration {
+    pub(crate) worker: i64,
+    /// Ids of the queues, in the order they were named in.
+    pub(crate) queues: Vec<i32>,
+}
+
+/// What a claim gave.
+#[derive(Debug, Default)]
+pub(crate) struct Claimed {
+    pub(crate) jobs: Vec<(Attempt, Job)>,
+    /// Another claim was at work: look again at once.
+    pub(crate) busy: bool,
+}
+
+/// Ends of attempts that are written together.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    claims: Vec<i64>,
+    ordinals: Vec<i16>,
+    claimed_at: Vec<SystemTime>,
+    states: Vec<i8>,
+    details: Vec<Option<Json<Box<RawValue>>>>,
+    flags: Vec<i16>,
+}
+
+impl Ends {
+    pub(crate) fn push(&mut self, attempt: Attempt, state: u8, detail: Option<Box<RawValue>>) {
+        self.claims.push(attempt.claim);
+        self.ordinals.push(attempt.ordinal);
+        self.claimed_at.push(attempt.claimed_at);
+        self.states.push(state.cast_signed());
+        self.details.push(detail.map(Json));
+        self.flags.push(attempt.flags);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.claims.len()
+    }
+
+    pub(crate) fn claims(&self) -> &[i64] {
+        &self.claims
+    }
+}
+
+impl Engine {
+    /// With the pool of the worker's login.
+    pub(crate) fn new(pool: OwnPool, sql: &EngineSql) -> Self {
+        let sql = Statements {
+            register: sql.of("select worker, queue_ids from rolegate.register_worker($1, $2, $3)"),
+            claim: sql.of(
+                "select claim, claimed_at, ordinal, root, lane, attempt, max_attempts, \
+                 flags, kind, principal, args, options, enqueued_at \
+                 from rolegate.claim_jobs($1, $2, $3)",
+            ),
+            finish: sql.of("select rolegate.finish_jobs($1, $2, $3, $4, $5, $6, $7)"),
+            alive: sql.of("select rolegate.worker_alive($1, $2)"),
+            unregister: sql.of("select rolegate.unregister_worker($1)"),
+            principals: sql.of(
+                "select role_name, role_oid, token_id, claims, scopes, revoked \
+                 from rolegate.job_principals(array[$1::bigint])",
+            ),
+        };
+        Self {
+            pool,
+            sql: Arc::new(sql),
+        }
+    }
+
+    /// Says who works on what. Queues that are not there are made.
+    pub(crate) async fn register(
+        &self,
+        name: &str,
+        queues: &[String],
+    ) -> Result<Registration, EngineError> {
+        let client = self.pool.get().await?;
+        let version = env!("CARGO_PKG_VERSION");
+        let row = client
+            .query_one(&self.sql.register, &[&name, &version, &queues])
+            .await?;
+        Ok(Registration {
+            worker: row.try_get(0)?,
+            queues: row.try_get(1)?,
+        })
+    }
+
+    /// At most `most` jobs of these queues, which come first in this order. `names` are those of
+    /// the registration's queues.
+    pub(crate) async fn claim(
+        &self,
+        registration: &Registration,
+        order: &[i32],
+        names: &[Arc<str>],
+        most: i32,
+    ) -> Result<Claimed, EngineError> {
+        let client = self.pool.get().await?;
+        let statement = client.prepare_cached(&self.sql.claim).await?;
+        let rows = client
+            .query(&statement, &[&registration.worker, &order, &most])
+            .await
+            .map_err(EngineError::of_claim)?;
+        let mut claimed = Claimed::default();
+        let mut last_kind: Arc<str> = "".into();
+        for row in rows {
+            let Some(claim) = row.try_get::<_, Option<i64>>(0)? else {
+                claimed.busy = true;
+                continue;
+            };
+            let lane: i32 = row.try_get(4)?;
+            let kind: &str = row.try_get(8)?;
+            if &*last_kind != kind {
+                last_kind = kind.into();
+            }
+            let position = registration.queues.iter().position(|id| *id == lane / 4);
+            let attempt = Attempt {
+                claim,
+                claimed_at: row.try_get(1)?,
+                ordinal: row.try_get(2)?,
+                flags: row.try_get(7)?,
+            };
+            let job = Job {
+                id: row.try_get(3)?,
+                kind: Arc::clone(&last_kind),
+                queue: position
+                    .and_then(|position| names.get(position))
+                    .map_or_else(|| "".into(), Arc::clone),
+                priority: u8::try_from(lane % 4 + 1).unwrap_or(2),
+                args: raw(row.try_get(10)?),
+                attempt: row.try_get::<_, i16>(5)?.unsigned_abs() + 1,
+                max_attempts: row.try_get::<_, i16>(6)?.unsigned_abs(),
+                principal: row.try_get(9)?,
+                enqueued_at: row.try_get(12)?,
+                options: options(row.try_get(11)?),
+            };
+            claimed.jobs.push((attempt, job));
+        }
+        Ok(claimed)
+    }
+
+    /// Ends attempts. The positions (from 0) of those that had ended already.
+    pub(crate) async fn finish(&self, worker: i64, ends: &Ends) -> Result<Vec<usize>, EngineError> {
+        let client = self.pool.get().await?;
+        let statement = client.prepare_cached(&self.sql.finish).await?;
+        // NULL is shorter, and is a way without looking at each.
+        let states = ends
+            .states
+            .iter()
+            .any(|state| *state != b'c'.cast_signed())
+            .then_some(&ends.states);
+        let details = ends
+            .details
+            .iter()
+            .any(Option::is_some)
+            .then_some(&ends.details);
+        let flags = ends
+            .flags
+            .iter()
+            .any(|flags| *flags != 0)
+            .then_some(&ends.flags);
+        let row = client
+            .query_one(
+                &statement,
+                &[
+                    &worker,
+                    &ends.claims,
+                    &ends.ordinals,
+                    &ends.claimed_at,
+                    &states,
+                    &details,
+                    &flags,
+                ],
+            )
+            .await?;
+        let refused: Vec<i32> = row.try_get(0)?;
+        Ok(refused
+            .into_iter()
+            .filter_map(|nth| usize::try_from(nth - 1).ok())
+            .collect())
+    }
+
+    /// A sign of life; false if it came too late.
+    pub(crate) async fn alive(
+        &self,
+        worker: i64,
+        open_from: Option<i64>,
+    ) -> Result<bool, EngineError> {
+        let client = self.pool.get().await?;
+        let row = client
+            .query_one(&self.sql.alive, &[&worker, &open_from])
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// The worker stops; what it still had open is taken from it.
+    pub(crate) async fn unregister(&self, worker: i64) -> Result<i32, EngineError> {
+        let client = self.pool.get().await?;
+        let row = client.query_one(&self.sql.unregister, &[&worker]).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// No more connections.
+    pub(crate) fn close(&self) {
+        self.pool.close();
+    }
+
+    pub(crate) async fn principal(&self, id: i64) -> Result<Option<JobPrincipal>, EngineError> {
+        let client = self.pool.get().await?;
+        let statement = client.prepare_cached(&self.sql.principals).await?;
+        let row = client.query_opt(&statement, &[&id]).await?;
+        row.map(|row| {
+            Ok(JobPrincipal {
+                role: row.try_get(0)?,
+                role_oid: row.try_get(1)?,
+                token_id: row.try_get(2)?,
+                claims: row.try_get(3)?,
+                scopes: row.try_get(4)?,
+                revoked: row.try_get(5)?,
+            })
+        })
+        .transpose()
+    }
+}
+
+/// JSON that PostgreSQL wrote; what else could it be.
+fn raw(json: String) -> Box<RawValue> {
+    RawValue::from_string(json).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}
+
+fn options(json: Option<&str>) -> JobOptions {
+    json.and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default()
+}

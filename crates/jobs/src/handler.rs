@@ -1,0 +1,130 @@
+//! Who does the work.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, EngineError};
+use crate::job::{Job, JobPrincipal};
+use crate::outcome::Outcome;
+
+/// Runs jobs of a kind.
+pub trait Handler: Send + Sync {
+    /// Runs one attempt. Dropped at its deadline; should end soon after `context.cancelled()`.
+    fn run<'a>(&'a self, job: Job, context: &'a Context) -> BoxFuture<'a, Outcome>;
+}
+
+/// What a handler can ask while it runs.
+#[derive(Debug)]
+pub struct Context {
+    pub(crate) engine: Engine,
+    pub(crate) principal: i64,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Context {
+    /// The job is not wanted any more, or the process stops and will not wait for long.
+    pub fn cancelled(&self) -> impl Future<Output = ()> + '_ {
+        self.cancel.cancelled()
+    }
+
+    /// Whether [`Self::cancelled`] is over.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
+    /// For whom the job runs, as things stand now.
+    pub async fn principal(&self) -> Result<Option<JobPrincipal>, EngineError> {
+        self.engine.principal(self.principal).await
+    }
+}
+
+/// The handlers of a worker, by kind.
+#[derive(Default)]
+pub struct Handlers {
+    by_kind: HashMap<String, Arc<dyn Handler>>,
+    /// Asked for kinds that nobody registered.
+    others: Option<Arc<dyn Handler>>,
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut kinds: Vec<&String> = self.by_kind.keys().collect();
+        kinds.sort();
+        f.debug_struct("Handlers")
+            .field("kinds", &kinds)
+            .field("others", &self.others.is_some())
+            .finish()
+    }
+}
+
+impl Handlers {
+    /// Jobs of `kind` go to `handler`.
+    #[must_use]
+    pub fn kind(mut self, kind: &str, handler: impl Handler + 'static) -> Self {
+        self.by_kind.insert(kind.to_owned(), Arc::new(handler));
+        self
+    }
+
+    /// Jobs of `kind` go to a function of their arguments. Arguments that are no `T` fail the job
+    /// for good.
+    #[must_use]
+    pub fn function<T, F, R>(self, kind: &str, function: F) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        F: Fn(T, Job) -> R + Send + Sync + 'static,
+        R: Future<Output = Outcome> + Send + 'static,
+    {
+        self.kind(
+            kind,
+            Typed {
+                function,
+                args: std::marker::PhantomData::<fn() -> T>,
+            },
+        )
+    }
+
+    /// Jobs of kinds that nobody registered go to `handler`.
+    #[must_use]
+    pub fn others(mut self, handler: impl Handler + 'static) -> Self {
+        self.others = Some(Arc::new(handler));
+        self
+    }
+
+    /// The handler, and the word for its jobs in metrics: producers may invent kinds, and each
+    /// would be a time series.
+    pub(crate) fn of<'a>(&'a self, kind: &'a str) -> Option<(&'a str, &'a dyn Handler)> {
+        match self.by_kind.get(kind) {
+            Some(handler) => Some((kind, &**handler)),
+            None => Some(("other", &**self.others.as_ref()?)),
+        }
+    }
+}
+
+struct Typed<F, T> {
+    function: F,
+    args: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T, F, R> Handler for Typed<F, T>
+where
+    T: DeserializeOwned + Send + 'static,
+    F: Fn(T, Job) -> R + Send + Sync + 'static,
+    R: Future<Output = Outcome> + Send + 'static,
+{
+    fn run<'a>(&'a self, job: Job, _context: &'a Context) -> BoxFuture<'a, Outcome> {
+        match serde_json::from_str(job.args.get()) {
+            Ok(args) => (self.function)(args, job).boxed(),
+            Err(error) => {
+                let error = format!("the arguments don't fit: {error}");
+                std::future::ready(Outcome::failed(error)).boxed()
+            }
+        }
+    }
+}

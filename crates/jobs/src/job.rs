@@ -1,0 +1,105 @@
+//! A job as a handler sees it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The name of a job: the same through all its attempts.
+pub type JobId = i64;
+
+/// One attempt of a job.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its name.
+    pub id: JobId,
+    /// What is to be done.
+    pub kind: Arc<str>,
+    /// The queue it came from.
+    pub queue: Arc<str>,
+    /// 1 (first) to 4.
+    pub priority: u8,
+    /// JSON, as the producer gave it.
+    pub args: Box<RawValue>,
+    /// 1 for the first.
+    pub attempt: u16,
+    /// After this one there is none.
+    pub max_attempts: u16,
+    /// Who enqueued it; see [`crate::JobPrincipal`].
+    pub principal: i64,
+    /// When it was enqueued, or came back to its queue.
+    pub enqueued_at: SystemTime,
+    /// What else the producer said.
+    pub options: JobOptions,
+}
+
+impl Job {
+    /// The arguments as `T`.
+    pub fn args<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.args.get())
+    }
+}
+
+/// What travels with a job beside its arguments.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct JobOptions {
+    /// Seconds an attempt may take.
+    pub deadline: Option<f64>,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+    /// Whatever the producer wanted to be kept.
+    pub metadata: Option<Box<RawValue>>,
+    /// W3C `traceparent` of who enqueued it.
+    pub trace: Option<String>,
+    /// What went wrong before, the last ten.
+    pub errors: Vec<AttemptError>,
+    /// What the callback brought with which the job goes on.
+    pub resume: Option<Box<RawValue>>,
+}
+
+impl JobOptions {
+    /// How long an attempt may take, if the producer said so.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.deadline
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    }
+}
+
+/// How an earlier attempt ended.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AttemptError {
+    /// Which attempt.
+    pub attempt: u16,
+    /// When, as PostgreSQL writes it in JSON.
+    pub at: String,
+    /// What the handler said.
+    pub error: Option<Box<RawValue>>,
+}
+
+/// An attempt's place in its claim, which is what ends it: once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    pub(crate) claim: i64,
+    pub(crate) claimed_at: SystemTime,
+    pub(crate) ordinal: i16,
+    pub(crate) flags: i16,
+}
+
+/// For whom a job runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobPrincipal {
+    /// The role that enqueued it.
+    pub role: String,
+    /// Its OID then. A role that was made again is another one.
+    pub role_oid: u32,
+    /// The token it was enqueued with, if that was a request.
+    pub token_id: Option<String>,
+    /// Claims of that token, a JSON object, without those about its time.
+    pub claims: Option<String>,
+    /// What the API token is narrowed to now.
+    pub scopes: Option<String>,
+    /// The API token was revoked since.
+    pub revoked: bool,
+}

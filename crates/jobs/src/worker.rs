@@ -1,0 +1,239 @@
+//! A worker: claims in batches, runs each job as a task of its own slot, finishes in batches.
+//!
+//! ```text
+//! claiming --(jobs)--> running (a slot each) --(ends)--> finishing
+//!    ^                                                       |
+//!    +------ room, when a slot is free again                 +-- open claims, for the sign of life
+//! ```
+
+mod claiming;
+mod finishing;
+mod open;
+mod pace;
+mod pulse;
+mod running;
+mod waking;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use rolegate_pg::EngineSql;
+use rolegate_pg::own::{OwnPool, OwnPoolError};
+use rolegate_pg::wire::{Endpoint, Login};
+use tokio::sync::{Notify, RwLock};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::engine::{Engine, EngineError, Registration};
+use crate::handler::Handlers;
+use open::OpenClaims;
+use pace::Pace;
+
+/// Connections of a worker: one claims, two finish, one is for the rest.
+const CONNECTIONS: usize = 4;
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Its name in lists; need not be unique.
+    pub name: String,
+    /// Queues it serves. In each claim another one comes first, so that none starves.
+    pub queues: Vec<String>,
+    /// Jobs that run at the same time.
+    pub concurrency: usize,
+    /// Jobs that are claimed ahead of their turn, at most. Only short jobs are: what is claimed here
+    /// nobody else can run.
+    pub prefetch: usize,
+    /// How long an attempt may take if its job doesn't say; `None` is for ever.
+    pub deadline: Option<Duration>,
+    /// Time between two signs of life while it has jobs. Maintenance gives a worker up after a
+    /// multiple of it.
+    pub pulse: Duration,
+    /// How long it sleeps at most when nobody wakes it.
+    pub poll: Duration,
+    /// How long handlers may go on when it stops.
+    pub shutdown: Duration,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            name: "worker".to_owned(),
+            queues: vec!["default".to_owned()],
+            concurrency: 16,
+            prefetch: 512,
+            deadline: Some(Duration::from_mins(5)),
+            pulse: Duration::from_secs(10),
+            poll: Duration::from_secs(1),
+            shutdown: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a worker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No connection can be configured.
+    #[error("the worker's connections can't be configured")]
+    Pool(#[from] OwnPoolError),
+    /// The queues can't be registered.
+    #[error("the worker can't be registered; was `rolegate migrate` run?")]
+    Register(#[from] EngineError),
+}
+
+/// A worker that runs.
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    tasks: Tasks,
+}
+
+/// What the parts of a worker share.
+#[derive(Debug)]
+struct Shared {
+    config: WorkerConfig,
+    engine: Engine,
+    handlers: Handlers,
+    names: Vec<Arc<str>>,
+    /// Exchanged if the worker was given up. Held for writing while the sign of life says that
+    /// nothing is open, so that no claim comes between.
+    registration: RwLock<Registration>,
+    open: OpenClaims,
+    pace: Pace,
+    /// Claimed and not yet run.
+    unfinished: AtomicUsize,
+    /// There is room for another claim, or something to claim.
+    look: Notify,
+    /// No more claims.
+    stop: CancellationToken,
+    /// Handlers should end.
+    cancel: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Tasks {
+    claiming: TaskTracker,
+    running: TaskTracker,
+    finishing: TaskTracker,
+    /// Ends with [`Self::helpers`], after the last job.
+    stop_helpers: CancellationToken,
+    helpers: TaskTracker,
+}
+
+impl Worker {
+    /// Registers and begins. Stops when [`Self::stop`] is called.
+    pub async fn start(
+        endpoint: &Endpoint,
+        login: &Login,
+        sql: &EngineSql,
+        handlers: Handlers,
+        config: WorkerConfig,
+    ) -> Result<Self, StartError> {
+        let engine = Engine::new(OwnPool::new(endpoint, login, CONNECTIONS)?, sql);
+        let registration = engine.register(&config.name, &config.queues).await?;
+        let shared = Arc::new(Shared {
+            names: config
+                .queues
+                .iter()
+                .map(|name| name.as_str().into())
+                .collect(),
+            pace: Pace::new(config.concurrency, config.prefetch),
+            registration: RwLock::new(registration),
+            open: OpenClaims::default(),
+            unfinished: AtomicUsize::new(0),
+            look: Notify::new(),
+            stop: CancellationToken::new(),
+            cancel: CancellationToken::new(),
+            config,
+            engine,
+            handlers,
+        });
+        let tasks = Tasks {
+            claiming: TaskTracker::new(),
+            running: TaskTracker::new(),
+            finishing: TaskTracker::new(),
+            stop_helpers: CancellationToken::new(),
+            helpers: TaskTracker::new(),
+        };
+        let (jobs, waiting) = async_channel::unbounded();
+        // Slots wait when ends are not written fast enough.
+        let (ends, ended) = async_channel::bounded(finishing::BATCH * 2);
+        let (bell, commands) = waking::Bell::new();
+        tasks
+            .claiming
+            .spawn(claiming::run(Arc::clone(&shared), bell, jobs));
+        for _ in 0..shared.config.concurrency {
+            tasks.running.spawn(running::slot(
+                Arc::clone(&shared),
+                waiting.clone(),
+                ends.clone(),
+            ));
+        }
+        drop(ends);
+        for _ in 0..finishing::WRITERS {
+            tasks
+                .finishing
+                .spawn(finishing::run(Arc::clone(&shared), ended.clone()));
+        }
+        tasks
+            .helpers
+            .spawn(pulse::run(Arc::clone(&shared), tasks.stop_helpers.clone()));
+        let waking = waking::Waking {
+            endpoint: endpoint.clone(),
+            login: login.clone(),
+            announce: sql.of("select rolegate.await_jobs($1::pg_catalog.text::pg_catalog.int4[])"),
+        };
+        tasks.helpers.spawn(waking::run(
+            Arc::clone(&shared),
+            waking,
+            commands,
+            tasks.stop_helpers.clone(),
+        ));
+        Ok(Self { shared, tasks })
+    }
+
+    /// Stops: claims nothing more, gives back what was not begun, and waits for what runs, at most
+    /// for the configured time; then handlers are cancelled and their jobs are left to others.
+    /// False if that happened.
+    pub async fn stop(self) -> bool {
+        let Self { shared, tasks } = self;
+        shared.stop.cancel();
+        shared.look.notify_one();
+        close_and_wait(&tasks.claiming).await;
+        let time = shared.config.shutdown;
+        let all_ended = tokio::time::timeout(time, close_and_wait(&tasks.running))
+            .await
+            .is_ok();
+        if !all_ended {
+            tracing::warn!(jobs = tasks.running.len(), "worker_shutdown_bound_reached");
+            shared.cancel.cancel();
+            // A handler that listens ends now; the others are dropped with the process.
+            let grace = Duration::from_secs(1).min(time);
+            let _ = tokio::time::timeout(grace, close_and_wait(&tasks.running)).await;
+        }
+        // Ends that can't be written now are as if the worker had died.
+        let written =
+            tokio::time::timeout(Duration::from_secs(5), close_and_wait(&tasks.finishing))
+                .await
+                .is_ok();
+        tasks.stop_helpers.cancel();
+        close_and_wait(&tasks.helpers).await;
+        let worker = shared.registration.read().await.worker;
+        match tokio::time::timeout(Duration::from_secs(5), shared.engine.unregister(worker)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(left)) => tracing::warn!(jobs = left, "worker_left_jobs"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, cause = ?error, "worker_not_unregistered");
+            }
+            Err(_) => tracing::warn!("worker_not_unregistered"),
+        }
+        shared.engine.close();
+        all_ended && written
+    }
+}
+
+async fn close_and_wait(tasks: &TaskTracker) {
+    tasks.close();
+    tasks.wait().await;
+}

@@ -1,0 +1,181 @@
+//! Claims jobs whenever there is room for some.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_channel::Sender;
+use tokio::time::Instant;
+
+use super::Shared;
+use super::waking::Bell;
+use crate::engine::EngineError;
+use crate::job::{Attempt, Job};
+use crate::metrics;
+
+/// Rows of one claim, at most.
+const BATCH: usize = 512;
+/// Pause after an error, doubled up to the last.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// A claimed job on its way to a slot.
+pub(super) type Ready = (Attempt, Job);
+
+/// Until stopped. Dropping `jobs` at the end is what ends the slots.
+pub(super) async fn run(shared: Arc<Shared>, bell: Bell, jobs: Sender<Ready>) {
+    let mut turn = 0;
+    let mut pause = PAUSE.0;
+    let mut sleep = Sleep::new(bell, shared.config.poll);
+    while !shared.stop.is_cancelled() {
+        let room = room(&shared);
+        if room == 0 {
+            shared.look.notified().await;
+            continue;
+        }
+        let started = Instant::now();
+        match claim(&shared, turn, room, &jobs).await {
+            Ok(Found::Jobs) => {
+                metrics::claim_took(started.elapsed());
+                turn += 1;
+                sleep.found().await;
+            }
+            Ok(Found::Busy) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Ok(Found::Nothing) => {
+                metrics::empty_claim();
+                sleep.until_something(&shared).await;
+            }
+            Err(EngineError::GivenUp) => super::pulse::register_again(&shared).await,
+            Err(error) => {
+                tracing::warn!(%error, cause = ?error, "claim_failed");
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = shared.stop.cancelled() => {}
+                }
+                pause = (pause * 2).min(PAUSE.1);
+                continue;
+            }
+        }
+        pause = PAUSE.0;
+    }
+}
+
+/// Going to sleep: say so, look once more, and then wait. Who gets jobs again and again is awake, and
+/// takes it back, so that producers need not notify.
+struct Sleep {
+    bell: Bell,
+    /// Longest sleep.
+    poll: Duration,
+    announced: bool,
+    /// It could not be said for all queues, so many times in a row.
+    unsaid: u32,
+    found: u32,
+}
+
+/// Claims with jobs in a row after which a worker is awake.
+const AWAKE: u32 = 4;
+/// First sleep if nobody may be told to wake it.
+const SHORT: Duration = Duration::from_millis(5);
+
+impl Sleep {
+    fn new(bell: Bell, poll: Duration) -> Self {
+        Self {
+            bell,
+            poll,
+            announced: false,
+            unsaid: 0,
+            found: 0,
+        }
+    }
+
+    async fn found(&mut self) {
+        self.found = self.found.saturating_add(1);
+        self.unsaid = 0;
+        if self.announced && self.found >= AWAKE {
+            self.bell.release().await;
+            self.announced = false;
+        }
+    }
+
+    async fn until_something(&mut self, shared: &Shared) {
+        self.found = 0;
+        if !self.announced {
+            self.announced = self.bell.announce().await;
+            if self.announced {
+                // Look once more: something may have come before it was said.
+                self.unsaid = 0;
+                return;
+            }
+            self.unsaid = self.unsaid.saturating_add(1);
+        }
+        let time = if self.announced {
+            self.poll
+        } else {
+            SHORT
+                .saturating_mul(1 << self.unsaid.min(10))
+                .min(self.poll)
+        };
+        tokio::select! {
+            () = shared.look.notified() => {}
+            () = tokio::time::sleep(time) => {}
+        }
+    }
+}
+
+enum Found {
+    Jobs,
+    Nothing,
+    Busy,
+}
+
+/// How many to claim now. Not one at a time: a claim costs about as much as running a few jobs.
+fn room(shared: &Shared) -> usize {
+    let wanted = shared.pace.wanted();
+    let unfinished = shared.unfinished.load(Ordering::Acquire);
+    let room = wanted.saturating_sub(unfinished);
+    let idle_slots = shared.config.concurrency.saturating_sub(unfinished);
+    if idle_slots > 0 || room >= wanted / 4 {
+        room.min(BATCH)
+    } else {
+        0
+    }
+}
+
+async fn claim(
+    shared: &Shared,
+    turn: usize,
+    room: usize,
+    jobs: &Sender<Ready>,
+) -> Result<Found, EngineError> {
+    // Shared with other readers; see `Shared::registration`.
+    let registration = shared.registration.read().await;
+    let mut order = registration.queues.clone();
+    if !order.is_empty() {
+        let first = turn % order.len();
+        order.rotate_left(first);
+    }
+    let most = i32::try_from(room).unwrap_or(i32::MAX);
+    let claimed = shared
+        .engine
+        .claim(&registration, &order, &shared.names, most)
+        .await?;
+    if claimed.jobs.is_empty() {
+        return Ok(if claimed.busy {
+            Found::Busy
+        } else {
+            Found::Nothing
+        });
+    }
+    metrics::claimed(claimed.jobs.len());
+    for (attempt, _) in &claimed.jobs {
+        shared.open.add(attempt.claim);
+    }
+    drop(registration);
+    shared
+        .unfinished
+        .fetch_add(claimed.jobs.len(), Ordering::AcqRel);
+    for ready in claimed.jobs {
+        // Slots end after this task.
+        let _ = jobs.send(ready).await;
+    }
+    Ok(Found::Jobs)
+}

@@ -1,0 +1,182 @@
+//! Sleeping until there is something to claim.
+//!
+//! Producers notify only while somebody says that he sleeps (`rolegate.await_jobs`): NOTIFY makes
+//! commits wait for each other. One connection listens, and holds the locks that say so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use postgres_protocol::message::backend::Message;
+use rolegate_pg::wire::{Batch, ConnectError, Connection, DbError, Endpoint, Login};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+
+/// Pause before connecting again.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
+/// Longest time to connect.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// The claiming task's side.
+#[derive(Debug)]
+pub(super) struct Bell {
+    commands: mpsc::Sender<Command>,
+}
+
+#[derive(Debug)]
+enum Command {
+    /// Say that somebody sleeps; answers whether it is said for all queues.
+    Announce(oneshot::Sender<bool>),
+    /// Nobody sleeps any more.
+    Release,
+}
+
+impl Bell {
+    pub(super) fn new() -> (Self, Commands) {
+        let (commands, received) = mpsc::channel(4);
+        (Self { commands }, Commands(received))
+    }
+
+    /// Says that the worker sleeps. False if it can't be said for some queue: there a producer is
+    /// about to commit without telling, or another worker sleeps, or there is no connection.
+    pub(super) async fn announce(&self) -> bool {
+        let (answer, said) = oneshot::channel();
+        if self.commands.send(Command::Announce(answer)).await.is_err() {
+            return false;
+        }
+        said.await.unwrap_or(false)
+    }
+
+    /// Takes it back.
+    pub(super) async fn release(&self) {
+        let _ = self.commands.send(Command::Release).await;
+    }
+}
+
+/// The connection's side.
+#[derive(Debug)]
+pub(super) struct Commands(mpsc::Receiver<Command>);
+
+/// Where and how to wait.
+#[derive(Debug)]
+pub(super) struct Waking {
+    pub(super) endpoint: Endpoint,
+    pub(super) login: Login,
+    /// Takes queue ids as an array in text.
+    pub(super) announce: String,
+}
+
+/// Until stopped.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    waking: Waking,
+    mut commands: Commands,
+    stop: CancellationToken,
+) {
+    loop {
+        let lost = tokio::select! {
+            lost = wait(&shared, &waking, &mut commands) => lost,
+            () = stop.cancelled() => return,
+        };
+        if let Err(error) = lost {
+            tracing::info!(%error, cause = ?error, "worker_wakeup_lost");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(RECONNECT_PAUSE) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+async fn wait(
+    shared: &Shared,
+    waking: &Waking,
+    commands: &mut Commands,
+) -> Result<(), ConnectError> {
+    let settings = [("application_name", "rolegate worker")];
+    let (mut connection, _) =
+        Connection::open(&waking.endpoint, &waking.login, &settings, CONNECT_TIME).await?;
+    let listen = statement("listen rolegate_jobs", None)?;
+    exchange(shared, &mut connection, listen).await?;
+    // One may have been missed.
+    shared.look.notify_one();
+    loop {
+        tokio::select! {
+            message = connection.receive() => {
+                hear(shared, &message?).await?;
+            }
+            command = commands.0.recv() => match command {
+                Some(Command::Announce(answer)) => {
+                    let queues = shared.registration.read().await.queues.clone();
+                    let asked = statement(&waking.announce, Some(&array(&queues)))?;
+                    let said = exchange(shared, &mut connection, asked).await?;
+                    let _ = answer.send(said.as_deref() == Some(array(&queues).as_bytes()));
+                }
+                Some(Command::Release) => {
+                    let asked = statement("select pg_catalog.pg_advisory_unlock_all()", None)?;
+                    exchange(shared, &mut connection, asked).await?;
+                }
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// The ids as PostgreSQL writes an array.
+fn array(ids: &[i32]) -> String {
+    let ids: Vec<String> = ids.iter().map(i32::to_string).collect();
+    format!("{{{}}}", ids.join(","))
+}
+
+fn statement(sql: &str, parameter: Option<&str>) -> Result<Bytes, ConnectError> {
+    let mut batch = Batch::default();
+    match parameter {
+        Some(text) => {
+            // 25: text
+            batch.once(sql, &[25], &[Some(Bytes::copy_from_slice(text.as_bytes()))])?;
+        }
+        None => batch.once(sql, &[], &[])?,
+    }
+    batch.sync();
+    Ok(batch.take())
+}
+
+/// Sends, and waits for the end of it: the value of the last row's first column.
+async fn exchange(
+    shared: &Shared,
+    connection: &mut Connection,
+    bytes: Bytes,
+) -> Result<Option<Bytes>, ConnectError> {
+    use fallible_iterator::FallibleIterator as _;
+    connection.send(bytes).await?;
+    let mut value = None;
+    loop {
+        match connection.receive().await? {
+            Message::ReadyForQuery(_) => return Ok(value),
+            Message::DataRow(row) => {
+                if let Some(Some(range)) = row.ranges().next()? {
+                    value = row.buffer().get(range).map(Bytes::copy_from_slice);
+                }
+            }
+            message => hear(shared, &message).await?,
+        }
+    }
+}
+
+async fn hear(shared: &Shared, message: &Message) -> Result<(), ConnectError> {
+    match message {
+        Message::NotificationResponse(body) => {
+            let queue = body.message()?;
+            let registration = shared.registration.read().await;
+            let of_ours = |id| registration.queues.contains(&id);
+            if queue.is_empty() || queue.parse().is_ok_and(of_ours) {
+                shared.look.notify_one();
+            }
+            Ok(())
+        }
+        Message::ErrorResponse(body) => Err(ConnectError::Refused(DbError::from_body(body))),
+        _ => Ok(()),
+    }
+}
