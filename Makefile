@@ -22,7 +22,7 @@ test: tools ## unit, database and end-to-end tests on PostgreSQL 15 or newer and
 	cargo test -q --doc --workspace
 	@./.ci/schemathesis
 
-schemathesis: ## requests made from the OpenAPI document, their answers compared with it
+schemathesis: ## requests made from the OpenAPI documents of gateway and console, their answers compared with them
 	cargo build --bin rolegate
 	@./.ci/schemathesis
 
