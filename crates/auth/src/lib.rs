@@ -2,6 +2,7 @@
 
 pub mod api_token;
 pub mod authenticator;
+pub mod callback;
 pub mod claims_signer;
 mod encoding;
 pub mod issuer;
