@@ -1,5 +1,6 @@
 //! The engine's functions: who may call each, and a call that shows it.
 
+mod callbacks;
 mod jobs;
 
 /// PUBLIC among the grantees.
@@ -38,7 +39,10 @@ const NOBODY: &[&str] = &[];
 
 /// Every function of the schema. One that is missing here fails the verification.
 pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
-    FUNCTIONS.iter().chain(jobs::FUNCTIONS)
+    FUNCTIONS
+        .iter()
+        .chain(jobs::FUNCTIONS)
+        .chain(callbacks::FUNCTIONS)
 }
 
 const FUNCTIONS: &[EngineFunction] = &[
