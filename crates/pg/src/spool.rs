@@ -3,7 +3,7 @@
 //! The session reads from the server at full speed: a client that reads slowly would otherwise
 //! hold a backend, its locks and its snapshot, and would defeat every timeout. What the client
 //! has not taken yet waits here, first in memory, then in an unlinked temporary file, up to a
-//! bound.
+//! bound. If the file takes no more, the stream is broken off after what it has taken.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -24,7 +24,38 @@ struct State {
     read_at: u64,
     written: u64,
     end: Option<Result<(), ()>>,
+    /// Something is missing at the end, so nothing may follow it.
+    failed: bool,
     reader_gone: bool,
+}
+
+impl State {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.failed {
+            return Err(io::Error::other("the temporary file failed before"));
+        }
+        if self.file.is_none() && self.memory.len() + bytes.len() > MEMORY_BYTES {
+            self.file = Some(tempfile::tempfile()?);
+        }
+        if let Some(file) = &mut self.file {
+            file.seek(SeekFrom::Start(self.written))?;
+            file.write_all(bytes)?;
+            self.written += bytes.len() as u64;
+        } else {
+            self.memory.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// Gives back what was written of a piece that is not complete, which nobody will read.
+    fn fail(&mut self) {
+        self.failed = true;
+        match &self.file {
+            // On an error the bytes stay until the file goes, and are not read either.
+            Some(file) if self.written > self.read_at => drop(file.set_len(self.written)),
+            _ => self.file = None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -59,23 +90,17 @@ pub fn spool() -> (Writer, Reader) {
 }
 
 impl Writer {
-    /// Appends. Never waits; the bound is the caller's (`Limits::max_bytes`).
+    /// Appends. Never waits; the bound is the caller's (`Limits::max_bytes`). An error, which is the
+    /// disk's, breaks the stream off: the reader gets what was appended before.
     pub fn push(&self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.0.0.lock();
-        if state.file.is_none() && state.memory.len() + bytes.len() > MEMORY_BYTES {
-            state.file = Some(tempfile::tempfile()?);
-        }
-        let at = state.written;
-        if let Some(file) = &mut state.file {
-            file.seek(SeekFrom::Start(at))?;
-            file.write_all(bytes)?;
-            state.written += bytes.len() as u64;
-        } else {
-            state.memory.extend_from_slice(bytes);
+        let appended = state.append(bytes);
+        if appended.is_err() {
+            state.fail();
         }
         drop(state);
         self.0.0.changed.notify_one();
-        Ok(())
+        appended
     }
 
     /// Whether anybody still reads.
@@ -83,9 +108,11 @@ impl Writer {
         self.0.0.lock().reader_gone
     }
 
-    /// Everything was written. The reader is told at once, whatever clones there are.
+    /// Everything was pushed. The reader is told at once, whatever clones there are.
     pub fn finish(self) {
-        self.0.0.lock().end = Some(Ok(()));
+        let mut state = self.0.0.lock();
+        state.end = Some(if state.failed { Err(()) } else { Ok(()) });
+        drop(state);
         self.0.0.changed.notify_one();
     }
 }
@@ -224,5 +251,133 @@ mod tests {
         assert!(!writer.is_abandoned());
         drop(reader);
         assert!(writer.is_abandoned());
+    }
+
+    /// Set in a process whose files may have [`FILE_BYTES`].
+    const LIMITED: &str = "ROLEGATE_TEST_LIMITED_FILES";
+    const FILE_BYTES: usize = 2 * 1024 * 1024;
+
+    /// Runs the test of this name again, in a process whose disk is full early.
+    fn again_with_a_full_disk(test: &str) {
+        // Without the signal the write fails, as on a full disk. The unit is 512 bytes in some shells
+        // and 1024 in others.
+        let script = "trap '' XFSZ; ulimit -f $(($1 / $(if [ \"$BASH_VERSION\" ]; then echo 1024; \
+            else echo 512; fi))); shift; exec \"$@\"";
+        let output = std::process::Command::new("sh")
+            .args(["-c", script, "sh", &FILE_BYTES.to_string()])
+            .arg(std::env::current_exe().expect("this program"))
+            .args(["--exact", test, "--nocapture"])
+            .env(LIMITED, "1")
+            .output()
+            .expect("a shell");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Files of this process that have no name any more.
+    fn unlinked_files() -> usize {
+        let descriptors = std::fs::read_dir("/proc/self/fd").expect("our descriptors");
+        let links = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links
+            .filter(|link| {
+                let link = link.to_string_lossy();
+                link.starts_with('/') && link.ends_with("(deleted)")
+            })
+            .count()
+    }
+
+    /// Rows of this length, one of which does not end where the file does.
+    const ROW: usize = 300_000;
+
+    /// Pushes rows of one letter each until one fails; how many went in.
+    fn fill(writer: &Writer) -> (usize, io::Error) {
+        for (rows, letter) in (b'a'..=b'z').enumerate() {
+            if let Err(error) = writer.push(&[letter; ROW]) {
+                return (rows, error);
+            }
+        }
+        panic!("the disk has no end");
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_breaks_the_stream_off_and_the_file_goes() {
+        if std::env::var_os(LIMITED).is_none() {
+            let test = "spool::tests::a_full_disk_breaks_the_stream_off_and_the_file_goes";
+            return again_with_a_full_disk(test);
+        }
+        for finish in [true, false] {
+            let (writer, mut reader) = spool();
+            let (rows, error) = fill(&writer);
+            assert_eq!(error.kind(), io::ErrorKind::FileTooLarge, "{error}");
+            // The memory is full, and then the file but for a part of a row.
+            assert_eq!(rows, MEMORY_BYTES / ROW + FILE_BYTES / ROW);
+            let size = writer.0.0.lock().file.as_ref().map(File::metadata);
+            let size = size.expect("a file").expect("its size").len();
+            assert_eq!(size, (FILE_BYTES / ROW * ROW) as u64, "half a row is kept");
+            // A small piece would have room, behind the gap.
+            writer.push(b"tail").expect_err("behind a gap");
+            if finish {
+                writer.finish();
+            } else {
+                drop(writer);
+            }
+            assert_eq!(unlinked_files(), 1);
+            let mut got = Vec::new();
+            let end = loop {
+                match reader.next().await {
+                    Ok(Some(chunk)) => got.extend_from_slice(&chunk),
+                    end => break end,
+                }
+            };
+            assert!(matches!(end, Err(ReadError::BrokenOff)), "{end:?}");
+            let letters = (b'a'..=b'z').take(rows);
+            let expected: Vec<u8> = letters.flat_map(|letter| vec![letter; ROW]).collect();
+            assert!(got == expected, "{} of {}", got.len(), expected.len());
+            assert_eq!(unlinked_files(), 0, "the file is still there");
+        }
+
+        // Nobody reads.
+        let (writer, reader) = spool();
+        fill(&writer);
+        assert_eq!(unlinked_files(), 1);
+        drop((writer, reader));
+        assert_eq!(unlinked_files(), 0);
+    }
+
+    #[tokio::test]
+    async fn no_place_for_a_file_breaks_the_stream_off() {
+        let test = "spool::tests::no_place_for_a_file_breaks_the_stream_off";
+        if std::env::var_os(LIMITED).is_none() {
+            let output = std::process::Command::new(std::env::current_exe().expect("this program"))
+                .args(["--exact", test])
+                .env(LIMITED, "1")
+                .env("TMPDIR", "/proc/self/nowhere")
+                .output()
+                .expect("this program");
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.success() && text.contains("1 passed"),
+                "{text}"
+            );
+            return;
+        }
+        let (writer, mut reader) = spool();
+        writer.push(&[b'a'; ROW]).expect("memory");
+        writer.push(&[b'b'; MEMORY_BYTES]).expect_err("no file");
+        writer.push(b"tail").expect_err("behind a gap");
+        writer.finish();
+        let mut bytes = 0;
+        let end = loop {
+            match reader.next().await {
+                Ok(Some(chunk)) => bytes += chunk.len(),
+                end => break end,
+            }
+        };
+        assert!(matches!(end, Err(ReadError::BrokenOff)), "{end:?}");
+        assert_eq!(bytes, ROW);
     }
 }

@@ -11,6 +11,7 @@ mod session {
 
     mod claims;
     mod exits;
+    mod full_disk;
     mod leftovers;
     mod pools;
     mod prepared;
