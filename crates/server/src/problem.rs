@@ -249,6 +249,7 @@ impl From<SessionError> for Problem {
                 .message("The role's rights changed while the call ran.")
                 .hint("Nothing was committed; repeat the call if the role still may."),
             SessionError::Unavailable(cause) => unavailable(&cause),
+            SessionError::Ended { error } => ended(error.code),
             SessionError::Lost { nothing_ran, .. } => Self::new(ErrorCode::DatabaseUnavailable)
                 .hint(if nothing_ran {
                     "Nothing was run; repeat the call."
@@ -259,6 +260,24 @@ impl From<SessionError> for Problem {
                 .retry_after(soon),
             SessionError::Closed => Self::new(ErrorCode::ShuttingDown).retry_after(soon),
         }
+    }
+}
+
+/// The server ended the session before anything could have been committed.
+fn ended(sqlstate: String) -> Problem {
+    let problem = match Meaning::of(&sqlstate) {
+        Meaning::TimedOut => Problem::new(ErrorCode::DeadlineExceeded)
+            .hint("The database ended the session; nothing was committed."),
+        _ => Problem::new(ErrorCode::DatabaseUnavailable)
+            .hint(
+                "The database ended the session during the call; \
+                 nothing was committed: repeat the call.",
+            )
+            .retry_after(Duration::from_secs(1)),
+    };
+    Problem {
+        sqlstate: Some(sqlstate),
+        ..problem
     }
 }
 
@@ -360,6 +379,21 @@ mod tests {
                 .to_string();
             assert!(!text.contains("secret"), "{code}: {text}");
             assert!(text.contains(code), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_ended_session_says_that_nothing_was_committed() {
+        for (code, expected) in [
+            ("57P01", ErrorCode::DatabaseUnavailable),
+            ("25P04", ErrorCode::DeadlineExceeded),
+        ] {
+            let error = Box::new(error(code));
+            let problem = Problem::from(SessionError::Ended { error });
+            assert_eq!(problem.code, expected, "{code}");
+            let text = problem.to_problem_json("r").to_string();
+            assert!(text.contains("nothing was committed"), "{text}");
+            assert!(!text.contains("secret"), "{text}");
         }
     }
 

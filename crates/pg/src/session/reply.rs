@@ -98,6 +98,14 @@ pub enum SessionError {
     /// There is no connection to the database.
     #[error("there is no connection to the database")]
     Unavailable(#[source] std::sync::Arc<ConnectError>),
+    /// The server ended the session while the request ran, and said so before anything of it could
+    /// have been committed: nothing was.
+    #[error("the server ended the session while the request ran")]
+    Ended {
+        /// The error with which it ended.
+        #[source]
+        error: Box<DbError>,
+    },
     /// The connection broke. Unless `nothing_ran`, the request may have been committed.
     #[error("the connection broke while the request ran")]
     Lost {

@@ -16,6 +16,8 @@ use crate::wire::{DbError, Incoming};
 
 /// Bytes of a message that may always be held, whatever the request's bound: errors, headers.
 const MESSAGE_BYTES: usize = 1024 * 1024;
+/// What a value takes beside its text where rows are collected: a NULL has nothing else.
+const VALUE_BYTES: u64 = size_of::<Option<Bytes>>() as u64;
 
 /// The answer as far as it has arrived.
 #[derive(Debug)]
@@ -107,7 +109,14 @@ impl Answer {
                 self.bound += 1;
             }
             Message::DataRow(row) => self.row(&row, stream)?,
-            Message::CommandComplete(_) | Message::EmptyQueryResponse => self.completed += 1,
+            Message::CommandComplete(_) | Message::EmptyQueryResponse => {
+                if let Some(Step::Call(index)) = self.step()
+                    && let Some(rows) = self.reply.results.get_mut(index)
+                {
+                    rows.values.shrink_to_fit();
+                }
+                self.completed += 1;
+            }
             Message::ErrorResponse(body) => {
                 let error = DbError::from_body(&body);
                 if error.is_fatal() {
@@ -147,6 +156,11 @@ impl Answer {
             Some(Step::Call(index)) => {
                 self.rows += 1;
                 self.bytes += row.buffer().len() as u64;
+                self.bytes += match stream {
+                    // The end of the line.
+                    Some(_) => 1,
+                    None => VALUE_BYTES * row.ranges().size_hint().0 as u64,
+                };
                 if self.rows > self.limits.max_rows || self.bytes > self.limits.max_bytes {
                     self.interrupt.get_or_insert(SessionError::TooLarge);
                 }
@@ -165,6 +179,8 @@ impl Answer {
                 } else if let Some(rows) = self.reply.results.get_mut(index) {
                     rows.columns = values.len();
                     rows.rows += 1;
+                    let left = self.limits.max_bytes.saturating_sub(self.bytes);
+                    make_room(&mut rows.values, values.len(), left);
                     rows.values.extend(values);
                 }
             }
@@ -221,45 +237,46 @@ impl Answer {
                 _ => Ok(self.reply),
             };
         };
-        if let (Some(why), "57014") = (self.interrupt, error.code.as_str()) {
-            return Err(why);
-        }
-        match step {
-            Some(Step::Check) if error.code != WRITTEN => Err(SessionError::IdentityChanged),
-            Some(Step::Check) => Err(SessionError::Database {
-                statement: None,
-                reading_arguments: false,
-                error: Box::new(DbError {
-                    code: "25006".into(),
-                    message: "the request is read-only and has written".into(),
-                    ..error
-                }),
-            }),
-            Some(Step::Begin | Step::Settings) => Err(SessionError::Setup {
-                error: Box::new(error),
-            }),
-            Some(Step::Call(index)) => Err(SessionError::Database {
-                statement: Some(index),
-                reading_arguments: self.bound == self.completed && is_about_a_parameter(&error),
-                error: Box::new(error),
-            }),
-            Some(Step::Finish | Step::Constraints | Step::Cursors | Step::End) | None => {
-                Err(SessionError::Database {
-                    statement: None,
-                    reading_arguments: false,
-                    error: Box::new(error),
-                })
+        let at_bind = self.bound == self.completed;
+        Err(failed(self.interrupt, step, error, at_bind))
+    }
+
+    /// The result if the connection broke. Unless what the server said before proves that nothing
+    /// was committed, nobody knows then, also after an interrupt, and no other error may say so.
+    pub(super) fn broken(mut self, source: io::Error) -> SessionError {
+        match self.error.take() {
+            // After an error it takes nothing but `Sync`, which commits nothing of it.
+            Some((step, error)) if error.severity == "ERROR" => {
+                let at_bind = self.bound == self.completed;
+                return failed(self.interrupt, step, error, at_bind);
             }
+            _ => {}
+        }
+        if self.said_no_first(&source) {
+            return SessionError::Lost {
+                nothing_ran: true,
+                source,
+            };
+        }
+        let source = match source.downcast::<DbError>() {
+            Ok(error) if self.is_before_the_end() && ends_a_session(&error) => {
+                return self.interrupt.unwrap_or_else(|| SessionError::Ended {
+                    error: Box::new(error),
+                });
+            }
+            Ok(error) => io::Error::other(error),
+            Err(source) => source,
+        };
+        SessionError::Lost {
+            nothing_ran: false,
+            source,
         }
     }
 
-    /// The result if the connection broke. Also after an interrupt nobody knows then whether the
-    /// request was committed, and no other error may say that it was not.
-    pub(super) fn broken(self, source: io::Error) -> SessionError {
-        SessionError::Lost {
-            nothing_ran: self.said_no_first(&source),
-            source,
-        }
+    /// The check has not been answered. Only what follows it commits: `commit`, or `Sync`.
+    fn is_before_the_end(&self) -> bool {
+        let mut answered = self.segment.steps.iter().take(self.completed);
+        answered.all(|step| *step != Step::Check)
     }
 
     /// A server that shuts down an idle session says so before anything else: then nothing of
@@ -269,6 +286,69 @@ impl Answer {
             && source
                 .get_ref()
                 .is_some_and(<dyn std::error::Error + Send + Sync>::is::<DbError>)
+    }
+}
+
+/// An error that ends a request, by the step that failed with it.
+fn failed(
+    interrupt: Option<SessionError>,
+    step: Option<Step>,
+    error: DbError,
+    at_bind: bool,
+) -> SessionError {
+    if let (Some(why), "57014") = (interrupt, error.code.as_str()) {
+        return why;
+    }
+    match step {
+        Some(Step::Check) if error.code != WRITTEN => SessionError::IdentityChanged,
+        Some(Step::Check) => SessionError::Database {
+            statement: None,
+            reading_arguments: false,
+            error: Box::new(DbError {
+                code: "25006".into(),
+                message: "the request is read-only and has written".into(),
+                ..error
+            }),
+        },
+        Some(Step::Begin | Step::Settings) => SessionError::Setup {
+            error: Box::new(error),
+        },
+        Some(Step::Call(index)) => SessionError::Database {
+            statement: Some(index),
+            reading_arguments: at_bind && is_about_a_parameter(&error),
+            error: Box::new(error),
+        },
+        Some(Step::Finish | Step::Constraints | Step::Cursors | Step::End) | None => {
+            SessionError::Database {
+                statement: None,
+                reading_arguments: false,
+                error: Box::new(error),
+            }
+        }
+    }
+}
+
+/// Whether a session that ends with this error takes its transaction back. PostgreSQL says so at a
+/// point where it could have been interrupted: a shutdown, an operator, a timeout of a session or
+/// transaction. A crash (PANIC) can come after the commit was written, and a pooler in between
+/// speaks of the connection that it lost, in words of its own.
+fn ends_a_session(error: &DbError) -> bool {
+    error.severity == "FATAL"
+        && matches!(
+            error.code.as_str(),
+            "57P01" | "57P04" | "57P05" | "25P03" | "25P04"
+        )
+}
+
+/// Room for `more` values, and no more of it than `left` bytes, so that what is empty does not
+/// exceed the bound either.
+fn make_room(values: &mut Vec<Option<Bytes>>, more: usize, left: u64) {
+    let most = usize::try_from(left / VALUE_BYTES).unwrap_or(usize::MAX);
+    let free = values.capacity() - values.len();
+    if free < more {
+        values.reserve_exact(more + values.len().min(most));
+    } else if free - more > most {
+        values.shrink_to(values.len() + more);
     }
 }
 
@@ -289,3 +369,6 @@ pub(super) fn columns(row: &DataRowBody) -> io::Result<Vec<Option<Bytes>>> {
         .map(|range| Ok(range.map(|range| buffer.slice(range))))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
