@@ -258,7 +258,7 @@ mod tests {
     const FILE_BYTES: usize = 2 * 1024 * 1024;
 
     /// Runs the test of this name again, in a process whose disk is full early.
-    fn again_with_a_full_disk(test: &str) {
+    fn again_with_a_full_disk(name: &str) {
         // Without the signal the write fails, as on a full disk. The unit is 512 bytes in some shells
         // and 1024 in others.
         let script = "trap '' XFSZ; ulimit -f $(($1 / $(if [ \"$BASH_VERSION\" ]; then echo 1024; \
@@ -266,7 +266,7 @@ mod tests {
         let output = std::process::Command::new("sh")
             .args(["-c", script, "sh", &FILE_BYTES.to_string()])
             .arg(std::env::current_exe().expect("this program"))
-            .args(["--exact", test, "--nocapture"])
+            .args(["--exact", name, "--nocapture"])
             .env(LIMITED, "1")
             .output()
             .expect("a shell");
@@ -276,6 +276,14 @@ mod tests {
             "{text}{}",
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test starts itself with a variable"
+    )]
+    fn is_limited() -> bool {
+        std::env::var_os(LIMITED).is_some()
     }
 
     /// Files of this process that have no name any more.
@@ -296,7 +304,7 @@ mod tests {
     /// Pushes rows of one letter each until one fails; how many went in.
     fn fill(writer: &Writer) -> (usize, io::Error) {
         for (rows, letter) in (b'a'..=b'z').enumerate() {
-            if let Err(error) = writer.push(&[letter; ROW]) {
+            if let Err(error) = writer.push(&vec![letter; ROW]) {
                 return (rows, error);
             }
         }
@@ -305,7 +313,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_disk_breaks_the_stream_off_and_the_file_goes() {
-        if std::env::var_os(LIMITED).is_none() {
+        if !is_limited() {
             let test = "spool::tests::a_full_disk_breaks_the_stream_off_and_the_file_goes";
             return again_with_a_full_disk(test);
         }
@@ -350,10 +358,10 @@ mod tests {
 
     #[tokio::test]
     async fn no_place_for_a_file_breaks_the_stream_off() {
-        let test = "spool::tests::no_place_for_a_file_breaks_the_stream_off";
-        if std::env::var_os(LIMITED).is_none() {
+        if !is_limited() {
             let output = std::process::Command::new(std::env::current_exe().expect("this program"))
-                .args(["--exact", test])
+                .arg("--exact")
+                .arg("spool::tests::no_place_for_a_file_breaks_the_stream_off")
                 .env(LIMITED, "1")
                 .env("TMPDIR", "/proc/self/nowhere")
                 .output()
@@ -366,8 +374,8 @@ mod tests {
             return;
         }
         let (writer, mut reader) = spool();
-        writer.push(&[b'a'; ROW]).expect("memory");
-        writer.push(&[b'b'; MEMORY_BYTES]).expect_err("no file");
+        writer.push(&vec![b'a'; ROW]).expect("memory");
+        writer.push(&vec![b'b'; MEMORY_BYTES]).expect_err("no file");
         writer.push(b"tail").expect_err("behind a gap");
         writer.finish();
         let mut bytes = 0;

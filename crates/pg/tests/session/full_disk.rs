@@ -14,6 +14,10 @@ const LIMITED: &str = "ROLEGATE_TEST_LIMITED_FILES";
 /// The call has an error with its cause, the reader no more than the beginning, and the next call
 /// finds a connection.
 #[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test starts itself with a variable"
+)]
 async fn a_result_that_does_not_fit_on_the_disk_is_an_error() {
     if std::env::var_os(LIMITED).is_none() {
         // Without the signal a write fails, as on a full disk.
