@@ -11,6 +11,7 @@ use rolegate_auth::IssuerConfig;
 use rolegate_auth::PasswordCheck;
 use rolegate_auth::password::{LoginLimits, PasswordTarget};
 use rolegate_model::{Clock, SystemClock};
+use rolegate_pg::wire::{Tls, TlsMode};
 use rolegate_roles::audit::minimum_versions;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig};
 use rolegate_server::console::{self, ConsoleConfig};
@@ -31,7 +32,7 @@ pub(crate) struct Surfaces {
     /// How long a signing key signs.
     pub(crate) key_life: Duration,
     /// Where passwords are checked: host, port, TLS.
-    pub(crate) password: Option<(String, u16, bool)>,
+    pub(crate) password: Option<(String, u16, TlsMode)>,
     /// `None`: this process has no gateway.
     pub(crate) gateway_bind: Option<SocketAddr>,
     pub(crate) console: Option<ConsoleSurface>,
@@ -249,14 +250,17 @@ async fn upkeep(recorder: PrometheusHandle, stop: CancellationToken) {
 fn password_check(
     host: &str,
     port: u16,
-    tls: bool,
+    tls: TlsMode,
     database: &DatabaseConfig,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<PasswordCheck> {
-    let tls = tls
-        .then(rolegate_pg::wire::tls_config)
-        .transpose()?
-        .map(Arc::new);
+    let tls = match tls {
+        TlsMode::Disable => None,
+        TlsMode::VerifyFull(binding) => Some(Tls {
+            config: Arc::new(rolegate_pg::wire::tls_config()?),
+            binding,
+        }),
+    };
     let target = PasswordTarget {
         host: host.to_owned(),
         port,

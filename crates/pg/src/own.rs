@@ -1,12 +1,16 @@
 //! The pool for our own work: one login, fixed statements, never a caller's code.
 
+mod only_scram;
+
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use secrecy::ExposeSecret;
 use tokio_postgres::NoTls;
 
-use crate::wire::{Address, Endpoint, Login};
+use only_scram::OnlyScram;
+
+use crate::wire::{Address, ChannelBinding, Endpoint, Login, TlsMode};
 
 /// A pool of connections of one of our own logins.
 #[derive(Clone)]
@@ -42,12 +46,17 @@ impl OwnPool {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = match &endpoint.address {
-            Address::Tcp { .. } if endpoint.tls == crate::wire::TlsMode::VerifyFull => {
-                // As in `wire::scram`, in the words of this driver.
-                config.channel_binding(tokio_postgres::config::ChannelBinding::Require);
+        let manager = match (&endpoint.address, endpoint.tls) {
+            (Address::Tcp { .. }, TlsMode::VerifyFull(binding)) => {
+                // As in `wire::scram`, in the words of this driver. Where nothing has to be bound,
+                // it would do without TLS, and say the password to whoever asks for it.
+                config.ssl_mode(tokio_postgres::config::SslMode::Require);
+                config.channel_binding(match binding {
+                    ChannelBinding::Require => tokio_postgres::config::ChannelBinding::Require,
+                    ChannelBinding::Prefer => tokio_postgres::config::ChannelBinding::Prefer,
+                });
                 let tls = crate::wire::tls_config().map_err(OwnPoolError::Tls)?;
-                let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
+                let tls = OnlyScram(tokio_postgres_rustls::MakeRustlsConnect::new(tls));
                 Manager::from_config(config, tls, recycling)
             }
             _ => Manager::from_config(config, NoTls, recycling),

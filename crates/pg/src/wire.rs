@@ -12,7 +12,7 @@ mod scram;
 mod startup;
 mod stream;
 
-pub use address::{Address, Endpoint, Login, TlsMode};
+pub use address::{Address, ChannelBinding, Endpoint, Login, Tls, TlsMode};
 pub use batch::Batch;
 pub(crate) use connection::Incoming;
 pub use connection::{CancelKey, Connection};

@@ -1,6 +1,6 @@
 //! The server that checks passwords.
 
-use std::sync::Arc;
+use rolegate_pg::wire::Tls;
 
 /// The server that checks passwords: a TCP address of the configuration, never the socket on
 /// which the server trusts our operating-system user.
@@ -13,6 +13,7 @@ pub struct PasswordTarget {
     /// The database to log in to.
     pub database: String,
     /// With it the connection is encrypted, the certificate verified, and the exchange bound to
-    /// it. Without it the server has to be on the loopback interface or an equally safe network.
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// it, unless it says that this is only preferred. Without it the server has to be on the
+    /// loopback interface or an equally safe network.
+    pub tls: Option<Tls>,
 }

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod played;
+mod proxies;
 mod server;
 
 use std::net::IpAddr;
@@ -14,8 +15,8 @@ use rolegate_auth::password::{ExchangeError, LoginError, LoginLimits, PasswordTa
 use rolegate_model::SystemClock;
 use rolegate_pg::own::OwnPool;
 use rolegate_pg::wire::{
-    Accepted, Address, AuthenticationKind, Batch, ConnectError, Connection, Endpoint, Login,
-    TlsMode,
+    Accepted, Address, AuthenticationKind, Batch, ChannelBinding, ConnectError, Connection,
+    Endpoint, Login, Tls, TlsMode,
 };
 use rolegate_testkit::Version;
 use rustls::ClientConfig;
@@ -44,6 +45,15 @@ async fn connect(
     tls: Option<Arc<ClientConfig>>,
     password: &str,
 ) -> Result<(Connection, AuthenticationKind), ConnectError> {
+    connect_with(host, port, tls.map(Tls::bound), password).await
+}
+
+async fn connect_with(
+    host: &str,
+    port: u16,
+    tls: Option<Tls>,
+    password: &str,
+) -> Result<(Connection, AuthenticationKind), ConnectError> {
     let login = login(password);
     let connected =
         Connection::open_with(at(host, port), tls, "postgres", &login, &[], Accepted::Any);
@@ -52,11 +62,28 @@ async fn connect(
         .expect("an answer")
 }
 
+/// Where nothing has to be bound.
+fn preferred(authority: &Authority) -> Option<Tls> {
+    Some(Tls {
+        config: authority.client(),
+        binding: ChannelBinding::Prefer,
+    })
+}
+
 /// The password login.
 async fn log_in(
     host: &str,
     port: u16,
     tls: Option<Arc<ClientConfig>>,
+    password: &str,
+) -> Result<(), ExchangeError> {
+    log_in_with(host, port, tls.map(Tls::bound), password).await
+}
+
+async fn log_in_with(
+    host: &str,
+    port: u16,
+    tls: Option<Tls>,
     password: &str,
 ) -> Result<(), ExchangeError> {
     let target = PasswordTarget {
@@ -103,7 +130,7 @@ async fn the_proof_is_bound_to_the_hash_of_the_certificate() {
                 let (connection, kind) = connect(host, port, tls(), PASSWORD)
                     .await
                     .expect("the right password");
-                assert_eq!(kind, AuthenticationKind::Scram);
+                assert_eq!(kind, AuthenticationKind::BoundScram);
                 connection.close().await;
                 log_in(host, port, tls(), PASSWORD)
                     .await
@@ -135,6 +162,10 @@ async fn the_proof_is_bound_to_the_hash_of_the_certificate() {
             matches!(refused, Err(ExchangeError::ChannelBinding(_))),
             "{refused:?}"
         );
+        let (_, kind) = connect_with("localhost", port, preferred(&ed25519), PASSWORD)
+            .await
+            .expect("without a binding, if that is allowed");
+        assert_eq!(kind, AuthenticationKind::Scram);
         server.stop().await;
     })
     .await;
@@ -272,14 +303,14 @@ async fn the_machines_roots_are_the_default() {
 async fn with_the_machines_roots(port: u16) {
     let endpoint = |host| Endpoint {
         address: at(host, port),
-        tls: TlsMode::VerifyFull,
+        tls: TlsMode::VerifyFull(ChannelBinding::Require),
         database: "postgres".to_owned(),
     };
     let limit = Duration::from_secs(10);
     let (_, kind) = Connection::open(&endpoint("localhost"), &login(PASSWORD), &[], limit)
         .await
         .expect("connects");
-    assert_eq!(kind, AuthenticationKind::Scram);
+    assert_eq!(kind, AuthenticationKind::BoundScram);
     let refused = Connection::open(&endpoint("127.0.0.1"), &login(PASSWORD), &[], limit).await;
     assert!(matches!(refused, Err(ConnectError::Tls(_))), "{refused:?}");
 

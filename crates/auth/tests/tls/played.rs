@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 
 use crate::certificates::{Authority, Identity, Signature};
 use crate::server::PASSWORD;
-use crate::{connect, log_in};
+use crate::{connect, connect_with, log_in, log_in_with, preferred};
 
-fn acceptor(identity: &Identity) -> tokio_rustls::TlsAcceptor {
+pub(crate) fn acceptor(identity: &Identity) -> tokio_rustls::TlsAcceptor {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes());
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes());
@@ -32,7 +32,7 @@ fn acceptor(identity: &Identity) -> tokio_rustls::TlsAcceptor {
 }
 
 /// Answers the start-up message with `answer`; what the client says after that.
-async fn serve(authority: &Authority, answer: Vec<u8>) -> (u16, JoinHandle<Vec<u8>>) {
+pub(crate) async fn serve(authority: &Authority, answer: Vec<u8>) -> (u16, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let port = listener.local_addr().expect("bound").port();
     let acceptor = acceptor(&authority.issue(&["localhost"]));
@@ -55,7 +55,7 @@ async fn serve(authority: &Authority, answer: Vec<u8>) -> (u16, JoinHandle<Vec<u
     (port, task)
 }
 
-fn authentication(kind: u32, body: &[u8]) -> Vec<u8> {
+pub(crate) fn authentication(kind: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 8).expect("short");
     let parts = [&b"R"[..], &length.to_be_bytes(), &kind.to_be_bytes(), body];
     parts.concat()
@@ -94,4 +94,52 @@ async fn a_server_that_offers_less_than_the_bound_exchange_learns_nothing() {
         );
         assert_eq!(said.await.expect("played"), b"", "{answer:?}");
     }
+}
+
+/// Without a binding a server still gets no more than a SCRAM proof, and the password login counts
+/// nothing less.
+#[tokio::test]
+async fn without_a_binding_it_is_still_scram_or_nothing() {
+    let authority = Authority::new(Signature::EcdsaSha256);
+    for answer in [
+        authentication(10, b"SCRAM-SHA-1\0SCRAM-SHA-1-PLUS\0\0"),
+        authentication(10, b"\0"),
+        authentication(3, &[]),
+        authentication(5, &[1, 2, 3, 4]),
+        authentication(7, &[]),
+    ] {
+        let (port, said) = serve(&authority, answer.clone()).await;
+        let refused = connect_with("localhost", port, preferred(&authority), PASSWORD).await;
+        assert!(
+            matches!(refused, Err(ConnectError::UnsupportedAuthentication(_))),
+            "{answer:?}: {refused:?}"
+        );
+        assert_eq!(said.await.expect("played"), b"", "{answer:?}");
+
+        let (port, said) = serve(&authority, answer.clone()).await;
+        let refused = log_in_with("localhost", port, preferred(&authority), PASSWORD).await;
+        assert!(
+            matches!(refused, Err(ExchangeError::NotScram(_))),
+            "{answer:?}: {refused:?}"
+        );
+        assert_eq!(said.await.expect("played"), b"", "{answer:?}");
+    }
+
+    // Everybody is let in: that says nothing about a password.
+    let everybody = [authentication(0, &[]), b"Z\0\0\0\x05I".to_vec()].concat();
+    let (port, _) = serve(&authority, everybody).await;
+    let refused = log_in_with("localhost", port, preferred(&authority), PASSWORD).await;
+    assert!(
+        matches!(refused, Err(ExchangeError::NotScram(_))),
+        "{refused:?}"
+    );
+
+    // The server is told that we could have bound it.
+    let (port, said) = serve(&authority, authentication(10, b"SCRAM-SHA-256\0\0")).await;
+    let waiting = connect_with("localhost", port, preferred(&authority), PASSWORD);
+    let waiting = tokio::time::timeout(std::time::Duration::from_millis(500), waiting).await;
+    assert!(waiting.is_err(), "the server says no more");
+    let said = said.await.expect("played");
+    let begun = said.windows(5).any(|bytes| bytes == b"y,,n=");
+    assert!(begun, "{:?}", String::from_utf8_lossy(&said));
 }

@@ -119,10 +119,32 @@ impl Server {
         }
     }
 
+    /// Lets the role in without TLS too, as where a proxy on the same machine has it.
+    pub(crate) async fn admit_plain_text(&mut self) {
+        let client = self.superuser().await;
+        let hba = show(&client, "hba_file").await;
+        std::fs::write(hba, HBA.replace("hostssl", "host   ")).expect("our file");
+        let reload = "select pg_reload_conf()";
+        client.execute(reload, &[]).await.expect("a reload");
+        // The server reads the file when it hears of it.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while refused_in_plain_text(self.port()).await {
+            assert!(Instant::now() < deadline, "the server took in no new rules");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub(crate) async fn stop(mut self) {
         self.cluster.stop().await.expect("it stops");
         self.place.close().expect("our directory");
     }
+}
+
+async fn refused_in_plain_text(port: u16) -> bool {
+    let mut config = tokio_postgres::Config::new();
+    config.host("127.0.0.1").port(port).dbname("postgres");
+    config.user(ROLE).password(PASSWORD);
+    config.connect(tokio_postgres::NoTls).await.is_err()
 }
 
 async fn show(client: &Client, setting: &str) -> String {

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use figment::value::Value;
 use rolegate_auth::issuer::Audiences;
+use rolegate_pg::wire::TlsMode;
 use rolegate_roles::audit::{self, AllowList, AuditOptions};
 
 use super::connect::Target;
@@ -98,14 +99,12 @@ fn gateway(loaded: &Loaded) -> anyhow::Result<Option<audit::Gateway>> {
             any_audience: issuer.audiences == Audiences::Any,
         }
     });
-    let password_check = config
-        .login
-        .address
-        .as_deref()
-        .map(|address| super::serve::password_target(address, config.login.tls))
-        .transpose()
+    let password_check = config::password_target(&config.login)
         .context("login.address")?
-        .map(|(host, _, tls)| audit::PasswordCheck { host, tls });
+        .map(|(host, _, tls)| audit::PasswordCheck {
+            host,
+            tls: tls != TlsMode::Disable,
+        });
     Ok(Some(audit::Gateway {
         issuers: issuers.collect(),
         password_check,

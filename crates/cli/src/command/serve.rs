@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use rolegate_server::console::ConsoleConfig;
 
-use crate::config::{self, is_loopback};
+use crate::config;
 use crate::process::{ConsoleSurface, OldServers, Surfaces, signalled};
 
 /// Runs surfaces and the metrics listener until SIGTERM.
@@ -64,13 +64,7 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         },
         max_connections: config.console.max_connections,
     });
-    let password = config
-        .login
-        .address
-        .as_deref()
-        .map(|address| password_target(address, config.login.tls))
-        .transpose()
-        .context("login.address")?;
+    let password = config::password_target(&config.login).context("login.address")?;
     if password.is_some() && plan.seal_key.is_none() {
         anyhow::bail!("login.address needs signing.seal_key_file: a password login gives a token");
     }
@@ -124,21 +118,4 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
     } else {
         ExitCode::FAILURE
     })
-}
-
-pub(super) fn password_target(
-    address: &str,
-    tls: Option<bool>,
-) -> anyhow::Result<(String, u16, bool)> {
-    let (host, port) = address.rsplit_once(':').context("expected HOST:PORT")?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let local = is_loopback(host);
-    if !local && tls == Some(false) {
-        anyhow::bail!("passwords are checked over TLS unless the server is on loopback");
-    }
-    Ok((
-        host.to_owned(),
-        port.parse().context("port")?,
-        tls.unwrap_or(!local),
-    ))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rolegate_pg::pools::PoolsConfig;
-use rolegate_pg::wire::{Address, Endpoint, Login, TlsMode};
+use rolegate_pg::wire::{Address, ChannelBinding, Endpoint, Login, TlsMode};
 use rolegate_server::budget::DefaultBudget;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
 use secrecy::SecretString;
@@ -86,7 +86,8 @@ fn gateway(config: &Config) -> GatewayConfig {
 }
 
 fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConfig> {
-    let endpoint = endpoint(&section.url, section.tls).context("url")?;
+    let binding = channel_binding(section.channel_binding);
+    let endpoint = endpoint(&section.url, section.tls, binding).context("url")?;
     let passwords = section
         .password_files
         .iter()
@@ -157,8 +158,15 @@ fn mode(mode: tree::Mode) -> Mode {
     }
 }
 
+pub(crate) fn channel_binding(binding: tree::ChannelBinding) -> ChannelBinding {
+    match binding {
+        tree::ChannelBinding::Require => ChannelBinding::Require,
+        tree::ChannelBinding::Prefer => ChannelBinding::Prefer,
+    }
+}
+
 /// Parses a database URL. User and password are refused: they would be used by nobody.
-fn endpoint(url: &str, tls: Option<bool>) -> anyhow::Result<Endpoint> {
+fn endpoint(url: &str, tls: Option<bool>, binding: ChannelBinding) -> anyhow::Result<Endpoint> {
     let config: tokio_postgres::Config = url.parse()?;
     if config.get_user().is_some() || config.get_password().is_some() {
         anyhow::bail!(
@@ -166,13 +174,14 @@ fn endpoint(url: &str, tls: Option<bool>) -> anyhow::Result<Endpoint> {
              and passwords come from password_files"
         );
     }
-    endpoint_of(&config, tls)
+    endpoint_of(&config, tls, binding)
 }
 
 /// Where a parsed URL leads, whoever logs in there.
 pub(crate) fn endpoint_of(
     config: &tokio_postgres::Config,
     tls: Option<bool>,
+    binding: ChannelBinding,
 ) -> anyhow::Result<Endpoint> {
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let database = config
@@ -201,7 +210,7 @@ pub(crate) fn endpoint_of(
         anyhow::bail!("without TLS the database must be on loopback or a Unix socket");
     }
     let tls = if tls.unwrap_or(!local) {
-        TlsMode::VerifyFull
+        TlsMode::VerifyFull(binding)
     } else {
         TlsMode::Disable
     };
@@ -210,6 +219,27 @@ pub(crate) fn endpoint_of(
         tls,
         database,
     })
+}
+
+/// Where passwords are checked: host, port, TLS.
+pub(crate) fn password_target(
+    login: &tree::PasswordLogin,
+) -> anyhow::Result<Option<(String, u16, TlsMode)>> {
+    let Some(address) = &login.address else {
+        return Ok(None);
+    };
+    let (host, port) = address.rsplit_once(':').context("expected HOST:PORT")?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let local = is_loopback(host);
+    if !local && login.tls == Some(false) {
+        anyhow::bail!("passwords are checked over TLS unless the server is on loopback");
+    }
+    let tls = if login.tls.unwrap_or(!local) {
+        TlsMode::VerifyFull(channel_binding(login.channel_binding))
+    } else {
+        TlsMode::Disable
+    };
+    Ok(Some((host.to_owned(), port.parse().context("port")?, tls)))
 }
 
 pub(crate) fn is_loopback(host: &str) -> bool {
@@ -236,7 +266,13 @@ pub(crate) fn read_seal_key(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use figment::providers::Format as _;
+
     use super::*;
+
+    fn endpoint(url: &str, tls: Option<bool>) -> anyhow::Result<Endpoint> {
+        super::endpoint(url, tls, ChannelBinding::Require)
+    }
 
     #[test]
     fn urls_become_endpoints() {
@@ -248,7 +284,7 @@ mod tests {
                 port: 6432
             }
         );
-        assert_eq!(tcp.tls, TlsMode::VerifyFull);
+        assert_eq!(tcp.tls, TlsMode::VerifyFull(ChannelBinding::Require));
         let local = endpoint("postgresql://127.0.0.1/app", None).expect("valid");
         assert_eq!(local.tls, TlsMode::Disable);
         let socket = endpoint("postgresql://%2Frun%2Fpg:5555/app", None).expect("valid");
@@ -270,5 +306,30 @@ mod tests {
         }
         assert!(endpoint("postgresql://db.example/app", Some(false)).is_err());
         assert!(endpoint("postgresql://db.example", None).is_err());
+    }
+
+    /// What one says of a binding is not said for the other.
+    #[test]
+    fn a_binding_is_given_up_only_where_that_is_written() {
+        let tls = |database: &str, login: &str| {
+            let text = format!(
+                "[databases.app]\nurl = \"postgresql://db.example/app\"\n{database}\n\
+                 [login]\naddress = \"db.example:5432\"\n{login}"
+            );
+            let config: Config = figment::Figment::from(figment::providers::Toml::string(&text))
+                .extract()
+                .expect("valid");
+            let plan = plan(&config).expect("a plan");
+            let login = password_target(&config.login).expect("valid").expect("set");
+            let database = &plan.databases[0];
+            assert_eq!(database.endpoint.tls, database.pools.endpoint.tls);
+            (database.endpoint.tls, login.2)
+        };
+        let bound = TlsMode::VerifyFull(ChannelBinding::Require);
+        let unbound = TlsMode::VerifyFull(ChannelBinding::Prefer);
+        let prefer = "channel_binding = \"prefer\"";
+        assert_eq!(tls("", ""), (bound, bound));
+        assert_eq!(tls(prefer, ""), (unbound, bound));
+        assert_eq!(tls("", prefer), (bound, unbound));
     }
 }

@@ -165,6 +165,10 @@ pub(crate) struct Database {
     /// TLS towards the database; required unless the host is a socket or loopback.
     #[serde(default)]
     pub(crate) tls: Option<bool>,
+    /// Whether passwords are proved bound to the server's certificate: `require`, or `prefer` for
+    /// a pooler or a proxy that ends TLS and cannot do that.
+    #[serde(default)]
+    pub(crate) channel_binding: ChannelBinding,
     /// A server version older than the known minimum that is accepted all the same (`15.8`).
     #[serde(default)]
     pub(crate) accept_server_version: Option<String>,
@@ -216,6 +220,17 @@ fn default_engine() -> String {
 
 fn default_poll() -> u64 {
     250
+}
+
+/// Whether the proof of a password is bound to the server's certificate, in libpq's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ChannelBinding {
+    /// A server that does not offer `SCRAM-SHA-256-PLUS` is refused.
+    #[default]
+    Require,
+    /// It is where the server offers it.
+    Prefer,
 }
 
 /// How a role runs.
@@ -331,6 +346,10 @@ pub(crate) struct PasswordLogin {
     pub(crate) address: Option<String>,
     /// TLS towards that address; required unless it is loopback.
     pub(crate) tls: Option<bool>,
+    /// Whether the check is bound to the server's certificate: `require`, or `prefer` if the
+    /// address is that of a proxy that ends TLS and cannot do that. Of its own: what a database
+    /// has is not taken over.
+    pub(crate) channel_binding: ChannelBinding,
     /// Seconds a token of a password login is valid, at most a day.
     pub(crate) token_seconds: u64,
 }
@@ -340,6 +359,7 @@ impl Default for PasswordLogin {
         Self {
             address: None,
             tls: None,
+            channel_binding: ChannelBinding::default(),
             token_seconds: 8 * 3600,
         }
     }

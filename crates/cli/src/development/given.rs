@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use rolegate_pg::quote;
-use rolegate_pg::wire::{Address, Endpoint};
+use rolegate_pg::wire::{Address, ChannelBinding, Endpoint};
 use rolegate_roles::names::Names;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::error::SqlState;
@@ -181,7 +181,8 @@ fn read_url(url: &str) -> anyhow::Result<(Config, Endpoint)> {
         }
     }
     config.application_name("rolegate");
-    let endpoint = crate::config::endpoint_of(&config, None).context("--postgres")?;
+    let endpoint =
+        crate::config::endpoint_of(&config, None, ChannelBinding::Require).context("--postgres")?;
     Ok((config, endpoint))
 }
 

@@ -215,14 +215,13 @@ impl Server {
     }
 
     /// Where passwords can be checked: host, port, TLS.
-    pub(super) fn password_target(&self) -> Option<(String, u16, bool)> {
+    pub(super) fn password_target(&self) -> Option<(String, u16, TlsMode)> {
         match self {
-            Self::Private { cluster, .. } => Some(("127.0.0.1".to_owned(), cluster.port(), false)),
+            Self::Private { cluster, .. } => {
+                Some(("127.0.0.1".to_owned(), cluster.port(), TlsMode::Disable))
+            }
             Self::Given(given) => match &given.endpoint.address {
-                Address::Tcp { host, port } => {
-                    let tls = given.endpoint.tls != TlsMode::Disable;
-                    Some((host.clone(), *port, tls))
-                }
+                Address::Tcp { host, port } => Some((host.clone(), *port, given.endpoint.tls)),
                 // A socket's peer lines take any password.
                 Address::Unix { .. } => None,
             },

@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use rustls::ClientConfig;
 use secrecy::SecretString;
 
 /// A server's address.
@@ -35,14 +37,42 @@ impl fmt::Display for Address {
     }
 }
 
-/// Whether a TCP connection is encrypted. Unix sockets never are.
+/// Whether the proof of a password has to be bound to the server's certificate; in libpq's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChannelBinding {
+    /// It has to be: who does not offer `SCRAM-SHA-256-PLUS` is refused.
+    #[default]
+    Require,
+    /// It is where the server offers it. For poolers and proxies that end TLS and cannot.
+    Prefer,
+}
+
+/// Whether a TCP connection is encrypted. Unix sockets never are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
     /// Plain text; for loopback.
     Disable,
     /// TLS, with the certificate verified against the machine's roots and the host name.
-    #[default]
-    VerifyFull,
+    VerifyFull(ChannelBinding),
+}
+
+/// How a TCP connection is encrypted, where the roots are the caller's.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Whom to believe.
+    pub config: Arc<ClientConfig>,
+    /// What of the login is bound to it.
+    pub binding: ChannelBinding,
+}
+
+impl Tls {
+    /// The login has to be bound to the certificate.
+    pub fn bound(config: Arc<ClientConfig>) -> Self {
+        Self {
+            config,
+            binding: ChannelBinding::Require,
+        }
+    }
 }
 
 /// A database on a server.

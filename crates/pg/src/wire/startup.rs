@@ -1,15 +1,13 @@
 //! Opening a connection: start-up message and authentication.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fallible_iterator::FallibleIterator as _;
 use postgres_protocol::message::{backend::Message, frontend};
-use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::address::{Address, Endpoint, Login, TlsMode};
+use super::address::{Address, ChannelBinding, Endpoint, Login, Tls, TlsMode};
 use super::connection::{CancelKey, Connection};
 use super::db_error::DbError;
 use super::scram::Exchange;
@@ -23,8 +21,10 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 pub enum AuthenticationKind {
     /// Without asking for anything on the wire: `peer`, `cert`, or `trust`.
     Unasked,
-    /// After a completed SCRAM exchange, bound to the server's certificate if there is TLS.
+    /// After a completed SCRAM exchange that is bound to nothing.
     Scram,
+    /// After a completed SCRAM exchange that is bound to the server's certificate.
+    BoundScram,
 }
 
 /// Which ways in are accepted. A password never leaves this process but as a SCRAM proof.
@@ -86,7 +86,10 @@ impl Connection {
         limit: Duration,
     ) -> Result<(Self, AuthenticationKind), ConnectError> {
         let tls = match (&endpoint.address, endpoint.tls) {
-            (Address::Tcp { .. }, TlsMode::VerifyFull) => Some(machine_tls()?),
+            (Address::Tcp { .. }, TlsMode::VerifyFull(binding)) => Some(Tls {
+                config: machine_tls()?,
+                binding,
+            }),
             _ => None,
         };
         let route = Route {
@@ -103,7 +106,7 @@ impl Connection {
     /// The caller bounds the time.
     pub async fn open_with(
         address: Address,
-        tls: Option<Arc<ClientConfig>>,
+        tls: Option<Tls>,
         database: &str,
         login: &Login,
         settings: &[(&str, &str)],
@@ -130,7 +133,12 @@ async fn open(
     frontend::startup_message(parameters, connection.write_buffer())?;
     connection.send_buffered().await?;
 
-    let kind = authenticate(&mut connection, login, accepted).await?;
+    let binding = route
+        .tls
+        .as_ref()
+        .map(|tls| tls.binding)
+        .unwrap_or_default();
+    let kind = authenticate(&mut connection, login, accepted, binding).await?;
     // Only now the server looks whether the role may log in, and to this database.
     let mut key = CancelKey { pid: 0, secret: 0 };
     loop {
@@ -166,14 +174,14 @@ async fn authenticate(
     connection: &mut Connection,
     login: &Login,
     accepted: Accepted,
+    binding: ChannelBinding,
 ) -> Result<AuthenticationKind, ConnectError> {
     match next(connection).await? {
         Message::AuthenticationOk if accepted == Accepted::Any => Ok(AuthenticationKind::Unasked),
         Message::AuthenticationSasl(body) => {
             let names = body.mechanisms().map(|name| Ok(name.to_owned()));
             let offered: Vec<_> = names.collect().map_err(|_| ConnectError::Protocol)?;
-            scram(connection, login, &offered).await?;
-            Ok(AuthenticationKind::Scram)
+            scram(connection, login, &offered, binding).await
         }
         other => Err(not_scram(&other)),
     }
@@ -184,12 +192,14 @@ async fn scram(
     connection: &mut Connection,
     login: &Login,
     offered: &[String],
-) -> Result<(), ConnectError> {
+    binding: ChannelBinding,
+) -> Result<AuthenticationKind, ConnectError> {
     let password = login
         .password
         .as_ref()
         .ok_or(ConnectError::PasswordMissing)?;
-    let (mechanism, mut exchange) = Exchange::begin(offered, connection.channel(), password)?;
+    let mut exchange = Exchange::begin(offered, connection.channel(), binding, password)?;
+    let (kind, mechanism) = (exchange.kind(), exchange.mechanism());
     frontend::sasl_initial_response(mechanism, exchange.message(), connection.write_buffer())?;
     connection.send_buffered().await?;
     match next(connection).await? {
@@ -203,7 +213,7 @@ async fn scram(
         other => return Err(not_scram(&other)),
     }
     match next(connection).await? {
-        Message::AuthenticationOk => Ok(()),
+        Message::AuthenticationOk => Ok(kind),
         _ => Err(ConnectError::Protocol),
     }
 }

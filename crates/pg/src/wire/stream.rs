@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
-use super::address::Address;
+use super::address::{Address, Tls};
 use super::certificate;
 use super::scram::Channel;
 use super::startup::ConnectError;
@@ -28,7 +28,7 @@ pub(crate) enum Stream {
 pub(super) struct Route {
     pub(super) address: Address,
     /// With it a TCP connection is encrypted and the server's certificate verified.
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) tls: Option<Tls>,
 }
 
 impl Route {
@@ -42,10 +42,10 @@ impl Route {
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
-                let Some(config) = &self.tls else {
+                let Some(tls) = &self.tls else {
                     return Ok(Stream::Tcp(stream));
                 };
-                let encrypted = handshake(stream, host, Arc::clone(config)).await?;
+                let encrypted = handshake(stream, host, Arc::clone(&tls.config)).await?;
                 Ok(Stream::Tls(Box::new(encrypted)))
             }
         }
