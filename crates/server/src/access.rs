@@ -3,33 +3,50 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::middleware::Next;
 use axum::response::Response;
+use http::Method;
 
 use crate::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 use crate::request::RequestContext;
 
-/// Middleware: logs and counts.
-pub(crate) async fn record(request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    let context = request.extensions().get::<RequestContext>().cloned();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
-    let response = next.run(request).await;
-    let elapsed = start.elapsed();
-    let status = response.status();
-    // Paths are the clients' words; only routes are labels.
-    let route = route
-        .as_ref()
-        .map_or("none", MatchedPath::as_str)
-        .to_owned();
-    metrics::histogram!(HTTP_SECONDS, "route" => route.clone()).record(elapsed);
-    metrics::counter!(
-        HTTP_REQUESTS, "route" => route, "method" => method.as_str().to_owned(),
-        "status" => status.as_str().to_owned()
-    )
-    .increment(1);
-    if let Some(context) = context {
+/// What has to be known of a request when its answer is there.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    start: Instant,
+    route: Option<MatchedPath>,
+    method: Method,
+}
+
+impl Arrival {
+    /// A request that has just arrived.
+    pub(crate) fn of(request: &Request) -> Self {
+        Self {
+            start: Instant::now(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            method: request.method().clone(),
+        }
+    }
+
+    /// Logs and counts.
+    pub(crate) fn record(self, context: &RequestContext, response: &Response) {
+        let Self {
+            start,
+            route,
+            method,
+        } = self;
+        let elapsed = start.elapsed();
+        let status = response.status();
+        // Paths are the clients' words; only routes are labels.
+        let route = route
+            .as_ref()
+            .map_or("none", MatchedPath::as_str)
+            .to_owned();
+        metrics::histogram!(HTTP_SECONDS, "route" => route.clone()).record(elapsed);
+        metrics::counter!(
+            HTTP_REQUESTS, "route" => route, "method" => method.as_str().to_owned(),
+            "status" => status.as_str().to_owned()
+        )
+        .increment(1);
         let milliseconds = elapsed.as_secs_f64() * 1000.0;
         let peer = context.peer.map(tracing::field::display);
         if status.is_server_error() {
@@ -44,5 +61,4 @@ pub(crate) async fn record(request: Request, next: Next) -> Response {
             );
         }
     }
-    response
 }

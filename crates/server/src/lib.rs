@@ -21,3 +21,4 @@ pub mod router;
 mod routes;
 pub mod serve;
 mod stores;
+mod surface;

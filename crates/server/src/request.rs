@@ -5,8 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use uuid::Uuid;
@@ -85,11 +83,10 @@ impl RequestContext {
     }
 }
 
-/// Middleware: gives every request its context, and every answer the request's id.
-pub async fn contextualize(visible: VisibleHeaders, mut request: Request, next: Next) -> Response {
-    let id = request_id(request.headers());
+/// Gives a request its context.
+pub(crate) fn contextualize(visible: &VisibleHeaders, request: &mut Request) -> RequestContext {
     let context = RequestContext {
-        id: Arc::clone(&id),
+        id: request_id(request.headers()),
         method: request.method().clone(),
         path: request.uri().path().into(),
         headers: visible.json(request.headers()),
@@ -98,12 +95,15 @@ pub async fn contextualize(visible: VisibleHeaders, mut request: Request, next: 
             .get::<PeerAddress>()
             .map(|peer| peer.0.ip()),
     };
-    request.extensions_mut().insert(context);
-    let mut response = next.run(request).await;
-    if let Ok(value) = HeaderValue::from_str(&id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+    request.extensions_mut().insert(context.clone());
+    context
+}
+
+/// Gives an answer the request's id.
+pub(crate) fn identify(context: &RequestContext, headers: &mut HeaderMap) {
+    if let Ok(value) = HeaderValue::from_str(&context.id) {
+        headers.insert(REQUEST_ID, value);
     }
-    response
 }
 
 fn request_id(headers: &HeaderMap) -> Arc<str> {

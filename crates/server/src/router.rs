@@ -4,25 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{MethodRouter, delete, get, post};
-use http::{HeaderName, HeaderValue, Method, header};
 use rolegate_model::ErrorCode;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
-use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::access;
 use crate::config::GatewayConfig;
 use crate::database::Database;
 use crate::problem::Problem;
-use crate::request::{self, RequestContext, VisibleHeaders};
+use crate::request::{RequestContext, VisibleHeaders};
 use crate::routes;
+use crate::surface::Surface;
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
@@ -129,8 +122,8 @@ pub const ADMIN_ENDPOINTS: &[AdminEndpoint] = &[
 
 /// The gateway surface.
 pub fn gateway(app: App) -> Router {
-    let cors = cors(&app.config().allowed_origins);
-    surface(gateway_routes(), app, cors)
+    let origins = app.config().allowed_origins.clone();
+    surface(gateway_routes(), app, &origins)
 }
 
 /// The console surface: the admin API, and the gateway's routes beside it, so that a browser
@@ -141,7 +134,7 @@ pub fn console(app: App) -> Router {
         .fold(Router::new(), |router, endpoint| {
             router.route(endpoint.path, (endpoint.handler)())
         });
-    surface(gateway_routes().merge(admin), app, cors(&[]))
+    surface(gateway_routes().merge(admin), app, &[])
 }
 
 fn gateway_routes() -> Router<App> {
@@ -168,77 +161,14 @@ fn gateway_routes() -> Router<App> {
         )
 }
 
-/// What every surface has around its routes.
-fn surface(routes: Router<App>, app: App, cors: CorsLayer) -> Router {
+/// The routes with their state, and what every surface has around them.
+fn surface(routes: Router<App>, app: App, origins: &[String]) -> Router {
     let visible = VisibleHeaders::new(&app.config().visible_headers);
     routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(
-            CompressionLayer::new().compress_when(
-                DefaultPredicate::new()
-                    // Compressed streams would wait for more before they send anything.
-                    .and(NotForContentType::const_new("application/x-ndjson"))
-                    .and(NotForContentType::SSE),
-            ),
-        )
-        .layer(cors)
-        .layer(from_fn(security_headers))
-        .layer(from_fn(access::record))
-        .layer(from_fn(move |request: Request, next: Next| {
-            request::contextualize(visible.clone(), request, next)
-        }))
-}
-
-/// Closed unless origins are listed. Tokens travel in a header, never in cookies, so credentials
-/// in the sense of CORS are not allowed in any case.
-fn cors(origins: &[String]) -> CorsLayer {
-    let origins: Vec<HeaderValue> = origins
-        .iter()
-        .filter_map(|origin| HeaderValue::from_str(origin).ok())
-        .collect();
-    let allowed = if origins.iter().any(|origin| origin == "*") {
-        AllowOrigin::any()
-    } else {
-        AllowOrigin::list(origins)
-    };
-    CorsLayer::new()
-        .allow_origin(allowed)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            header::ACCEPT,
-            header::IF_NONE_MATCH,
-            HeaderName::from_static("idempotency-key"),
-            HeaderName::from_static("last-event-id"),
-            HeaderName::from_static("prefer"),
-            HeaderName::from_static("rolegate-atomic"),
-            request::REQUEST_ID,
-        ])
-        .expose_headers([
-            header::ALLOW,
-            header::ETAG,
-            header::RETRY_AFTER,
-            header::WWW_AUTHENTICATE,
-            HeaderName::from_static("idempotency-replayed"),
-            request::REQUEST_ID,
-        ])
-}
-
-async fn security_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    response
+        .layer(Surface::new(visible, origins))
 }
 
 async fn not_found(context: axum::Extension<RequestContext>) -> Response {
@@ -247,35 +177,4 @@ async fn not_found(context: axum::Extension<RequestContext>) -> Response {
 
 async fn method_not_allowed(context: axum::Extension<RequestContext>) -> Response {
     Problem::new(ErrorCode::MethodNotAllowed).into_response_for(&context)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown");
-    tracing::error!(panic = text, "handler_panicked");
-    Problem::new(ErrorCode::Internal).into_anonymous_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_is_a_problem_that_says_nothing_of_it() {
-        let response = panicked(Box::new("secret"));
-        assert_eq!(response.status(), http::StatusCode::INTERNAL_SERVER_ERROR);
-        let kind = &response.headers()[header::CONTENT_TYPE];
-        assert_eq!(kind, "application/problem+json");
-        let body = response.into_body().collect().await.expect("a body");
-        let body: Value = serde_json::from_slice(&body.to_bytes()).expect("JSON");
-        assert_eq!(body["code"], "internal");
-        assert!(!body.to_string().contains("secret"));
-        assert_eq!(body.get("request_id"), None);
-    }
 }
