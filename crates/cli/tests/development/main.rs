@@ -3,6 +3,7 @@
 mod audit;
 mod given;
 mod installation;
+mod keys;
 mod minting;
 mod place;
 mod private;
