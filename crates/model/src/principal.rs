@@ -1,8 +1,12 @@
 //! Who a request is: the result of authentication, and all that anything after it may know.
 
+use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::role::RoleIdentity;
 
@@ -54,15 +58,48 @@ impl CredentialKind {
 }
 
 /// What an API token is narrowed to. An empty list allows nothing; an absent one does not narrow.
-#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// Read from an object, and from nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Scopes {
     /// Functions as `schema.function`, `*` at the end allowed (`api.read_*`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub functions: Option<Vec<String>>,
     /// Surfaces: `calls`, `events`, `query`, `admin`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub surfaces: Option<Vec<String>>,
+}
+
+impl<'de> Deserialize<'de> for Scopes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(AnObject)
+    }
+}
+
+/// What is derived would take a list for the members in their order, and an empty one would narrow
+/// nothing.
+struct AnObject;
+
+impl<'de> Visitor<'de> for AnObject {
+    type Value = Scopes;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object with `functions`, `surfaces`, or both")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Scopes, A::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Members {
+            functions: Option<Vec<String>>,
+            surfaces: Option<Vec<String>>,
+        }
+        let members = Members::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Scopes {
+            functions: members.functions,
+            surfaces: members.surfaces,
+        })
+    }
 }
 
 impl Scopes {
@@ -89,6 +126,37 @@ impl Scopes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scopes_are_an_object_and_nothing_else() {
+        let read = serde_json::from_str::<Scopes>;
+        for list in ["[]", "[[]]", "[null, null]", r#"[["api.ping"], ["calls"]]"#] {
+            assert!(read(list).is_err(), "{list}");
+            let value: serde_json::Value = serde_json::from_str(list).expect("JSON");
+            assert!(serde_json::from_value::<Scopes>(value).is_err(), "{list}");
+        }
+        for other in [
+            "null",
+            "true",
+            r#""calls""#,
+            r#"{"surface": ["calls"]}"#,
+            r#"{"surfaces": "calls"}"#,
+            r#"{"surfaces": ["calls"], "surfaces": ["admin"]}"#,
+        ] {
+            assert!(read(other).is_err(), "{other}");
+        }
+        assert_eq!(read("{}").expect("an object"), Scopes::default());
+        let both = Scopes {
+            functions: Some(vec!["api.ping".into()]),
+            surfaces: Some(vec![]),
+        };
+        let text = serde_json::to_string(&both).expect("data");
+        assert_eq!(read(&text).expect("what was written"), both);
+        assert_eq!(
+            read(r#"{"surfaces": null}"#).expect("absent"),
+            Scopes::default()
+        );
+    }
 
     #[test]
     fn scopes_narrow_by_exact_name_or_prefix() {

@@ -230,7 +230,7 @@ fn known(record: &ApiTokenRecord) -> Result<Known, ApiTokenError> {
     }
     let role = RoleName::new(&record.role_name).map_err(ApiTokenError::Role)?;
     let scopes: Option<Scopes> = match &record.scopes {
-        Some(text) => Some(scopes(text).map_err(ApiTokenError::Scopes)?),
+        Some(text) => Some(serde_json::from_str(text).map_err(ApiTokenError::Scopes)?),
         None => None,
     };
     let mut claims = json!({
@@ -258,13 +258,6 @@ fn known(record: &ApiTokenRecord) -> Result<Known, ApiTokenError> {
         },
     };
     Ok(Known::Usable(record.token_id, Arc::new(verified)))
-}
-
-/// Scopes are an object. Read straight into the struct, a list would do as well, and an empty one
-/// would narrow nothing.
-fn scopes(text: &str) -> Result<Scopes, serde_json::Error> {
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
-    serde_json::from_value(object.into())
 }
 
 #[cfg(test)]
