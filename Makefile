@@ -4,7 +4,7 @@ PYTHON ?= python3
 TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help demo dev test schemathesis check bench bench-gateway docs fmt tools
+.PHONY: help demo dev test schemathesis check bench bench-gateway bench-jobs docs fmt tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,11 +33,14 @@ check: tools ## formatting, lints, documentation, licences, spelling
 	cargo deny check licenses bans sources
 	$(TOOLS)/venv/bin/typos
 
-bench: bench-gateway ## all benchmarks
+bench: bench-gateway bench-jobs ## all benchmarks
 
 bench-gateway: ## calls against pgbench, a bare HTTP handler and postgraphile, in one run
 	cargo build --release --bin rolegate
 	$(PYTHON) bench/gateway.py
+
+bench-jobs: ## job queues beside each other: drain, enqueue, pickup, pinned horizon, installation
+	$(PYTHON) bench/jobs.py
 
 docs: ## the book, into docs/book; installs mdbook into .tools the first time
 	@./.ci/tools mdbook
