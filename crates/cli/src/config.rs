@@ -1,6 +1,7 @@
 //! The configuration file and its place in the process: one typed tree, file < environment <
 //! flags, unknown keys refused.
 
+mod bounds;
 mod build;
 mod load;
 mod peers;

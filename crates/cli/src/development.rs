@@ -22,6 +22,7 @@ use rolegate_roles::{bootstrap, migrate};
 use rolegate_server::budget::DefaultBudget;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig};
 use rolegate_server::console::ConsoleConfig;
+use rolegate_server::serve::ListenLimits;
 use secrecy::SecretString;
 
 pub(crate) use record::Record;
@@ -98,7 +99,7 @@ impl Development {
                 max_connections: 512,
             }),
             metrics_bind: self.metrics,
-            max_connections: 4096,
+            listen: ListenLimits::default(),
             shutdown: Duration::from_secs(30),
             old_servers: OldServers::Warn,
         };

@@ -37,7 +37,8 @@ pub(crate) struct Surfaces {
     pub(crate) gateway_bind: Option<SocketAddr>,
     pub(crate) console: Option<ConsoleSurface>,
     pub(crate) metrics_bind: SocketAddr,
-    pub(crate) max_connections: usize,
+    /// Bounds of the gateway's listener, and of the console's but for its connections.
+    pub(crate) listen: ListenLimits,
     pub(crate) shutdown: Duration,
     pub(crate) old_servers: OldServers,
 }
@@ -157,23 +158,25 @@ impl Surfaces {
         background.spawn(upkeep(recorder.clone(), stop_background.clone()));
         let health = Health::new(databases.clone(), Some(recorder));
         let app = App::new(databases.clone(), self.gateway, stop.clone());
-        let limits = |max_connections| ListenLimits {
-            max_connections,
-            ..ListenLimits::default()
-        };
         if let Some(listener) = gateway {
             let router = router::gateway(app.clone());
-            let limits = limits(self.max_connections);
+            let limits = self.listen.clone();
             listeners.spawn(listener.serve(router, limits, stop.clone()));
         }
         if let Some((listener, surface)) = console {
-            let limits = limits(surface.max_connections);
+            let limits = ListenLimits {
+                max_connections: surface.max_connections,
+                ..self.listen
+            };
             listeners.spawn(listener.serve(router::console(app), limits, stop.clone()));
         }
         // Health goes on answering while requests drain.
         background.spawn(metrics.serve(
             health::router(Arc::clone(&health)),
-            limits(64),
+            ListenLimits {
+                max_connections: 64,
+                ..ListenLimits::default()
+            },
             stop_background.clone(),
         ));
         Ok(Running {

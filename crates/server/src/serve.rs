@@ -26,6 +26,9 @@ use taken::Taken;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
+/// The most bytes of the head of a request in HTTP/2, where many of them are held at a time.
+const MAX_HTTP2_HEAD_BYTES: u32 = 16 * 1024;
+
 /// Bounds of a listener.
 #[derive(Debug, Clone)]
 pub struct ListenLimits {
@@ -35,8 +38,8 @@ pub struct ListenLimits {
     pub header_timeout: Duration,
     /// How long a client may take nothing of what it is sent.
     pub write_timeout: Duration,
-    /// Bytes of the head of a request; HTTP/2 has a bound of its own.
-    pub max_head_bytes: usize,
+    /// Bytes of the head of a request; of HTTP/2 at most [`MAX_HTTP2_HEAD_BYTES`].
+    pub max_head_bytes: u32,
     /// HTTP/2 streams of one connection at the same time.
     pub max_streams: u32,
 }
@@ -122,10 +125,11 @@ fn builder(limits: &ListenLimits) -> auto::Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_buf_size(limits.max_head_bytes)
+        .max_buf_size(usize::try_from(limits.max_head_bytes).unwrap_or(usize::MAX))
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams)
+        .max_header_list_size(limits.max_head_bytes.min(MAX_HTTP2_HEAD_BYTES))
         .max_pending_accept_reset_streams(Some(32))
         .keep_alive_interval(Some(Duration::from_secs(30)));
     builder

@@ -79,7 +79,7 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
             .then(|| command.gateway.unwrap_or(config.gateway.bind)),
         console,
         metrics_bind: command.metrics.unwrap_or(config.metrics.bind),
-        max_connections: config.gateway.max_connections,
+        listen: plan.listen,
         shutdown: Duration::from_secs(config.gateway.shutdown_seconds),
         old_servers: OldServers::Refuse(
             config

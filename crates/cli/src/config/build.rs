@@ -11,8 +11,10 @@ use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::wire::{Address, ChannelBinding, Endpoint, Login, TlsMode};
 use rolegate_server::budget::DefaultBudget;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
+use rolegate_server::serve::ListenLimits;
 use secrecy::SecretString;
 
+use super::bounds;
 use super::tree::{self, Config};
 
 /// What is served.
@@ -20,6 +22,7 @@ use super::tree::{self, Config};
 pub(crate) struct Plan {
     pub(crate) databases: Vec<DatabaseConfig>,
     pub(crate) gateway: GatewayConfig,
+    pub(crate) listen: ListenLimits,
     /// Bytes of the key that seals our signing keys.
     pub(crate) seal_key: Option<Vec<u8>>,
     /// How long a signing key of ours signs.
@@ -45,6 +48,7 @@ pub(crate) fn plan(config: &Config) -> anyhow::Result<Plan> {
         .map(read_seal_key)
         .transpose()
         .context("signing.seal_key_file")?;
+    bounds::check(&config.gateway)?;
     // A key of ours verifies for as long after it has signed, and no longer.
     let longest = rolegate_auth::signing::LONGEST_TOKEN
         .as_secs()
@@ -62,6 +66,7 @@ pub(crate) fn plan(config: &Config) -> anyhow::Result<Plan> {
     Ok(Plan {
         databases,
         gateway: gateway(config),
+        listen: listen(&config.gateway),
         seal_key,
         key_life: Duration::from_hours(days * 24),
     })
@@ -71,6 +76,7 @@ fn gateway(config: &Config) -> GatewayConfig {
     let section = &config.gateway;
     GatewayConfig {
         max_body_bytes: section.max_body_bytes,
+        body_timeout: Duration::from_secs(section.body_timeout_seconds),
         max_batch: section.max_batch,
         batch_concurrency: section.batch_concurrency,
         dry_run: section.dry_run,
@@ -81,7 +87,19 @@ fn gateway(config: &Config) -> GatewayConfig {
         idempotency_wait: Duration::from_secs(section.idempotency_wait_seconds),
         login_token_ttl: Duration::from_secs(config.login.token_seconds),
         max_streams: section.max_streams,
+        heartbeat: Duration::from_secs(section.heartbeat_seconds),
+        check_again: Duration::from_secs(section.check_again_seconds),
         ..GatewayConfig::default()
+    }
+}
+
+fn listen(section: &tree::Gateway) -> ListenLimits {
+    ListenLimits {
+        max_connections: section.max_connections,
+        header_timeout: Duration::from_secs(section.head_timeout_seconds),
+        write_timeout: Duration::from_secs(section.write_timeout_seconds),
+        max_head_bytes: section.max_head_bytes,
+        max_streams: section.max_http2_streams,
     }
 }
 
@@ -306,6 +324,35 @@ mod tests {
         }
         assert!(endpoint("postgresql://db.example/app", Some(false)).is_err());
         assert!(endpoint("postgresql://db.example", None).is_err());
+    }
+
+    #[test]
+    fn every_bound_of_the_gateway_gets_where_it_counts() {
+        let text = "[gateway]\nmax_connections = 2\nmax_head_bytes = 9001\nhead_timeout_seconds = 3\n\
+                    body_timeout_seconds = 4\nwrite_timeout_seconds = 5\nmax_http2_streams = 6\n\
+                    heartbeat_seconds = 7\ncheck_again_seconds = 8\n\
+                    [databases.app]\nurl = \"postgresql://localhost/app\"";
+        let read = |text: &str| -> Config {
+            let read = figment::Figment::from(figment::providers::Toml::string(text)).extract();
+            read.expect("valid")
+        };
+        let Plan {
+            gateway, listen, ..
+        } = plan(&read(text)).expect("a plan");
+        assert_eq!(listen.max_connections, 2);
+        assert_eq!(listen.max_head_bytes, 9001);
+        assert_eq!(listen.header_timeout, Duration::from_secs(3));
+        assert_eq!(gateway.body_timeout, Duration::from_secs(4));
+        assert_eq!(listen.write_timeout, Duration::from_secs(5));
+        assert_eq!(listen.max_streams, 6);
+        assert_eq!(gateway.heartbeat, Duration::from_secs(7));
+        assert_eq!(gateway.check_again, Duration::from_secs(8));
+        let beyond = text.replace("= 9001", "= 8191");
+        let error = plan(&read(&beyond)).expect_err("refused").to_string();
+        assert!(
+            error.starts_with("gateway.max_head_bytes is 8191"),
+            "{error}"
+        );
     }
 
     /// What one says of a binding is not said for the other.

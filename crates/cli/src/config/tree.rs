@@ -67,8 +67,20 @@ pub(crate) struct Gateway {
     pub(crate) bind: SocketAddr,
     /// Address the outside world uses; for metadata documents.
     pub(crate) public_url: Option<String>,
+    /// Bytes of the head of a request; 8192 to 1048576. HTTP/2 allows 16384 at most.
+    #[schemars(range(min = 8192, max = 1_048_576))]
+    pub(crate) max_head_bytes: u32,
+    /// Seconds a client may take to send the head of a request; 1 to 300.
+    #[schemars(range(min = 1, max = 300))]
+    pub(crate) head_timeout_seconds: u64,
     /// Bytes of a request body.
     pub(crate) max_body_bytes: usize,
+    /// Seconds a client may take to send a body; 1 to 3600.
+    #[schemars(range(min = 1, max = 3600))]
+    pub(crate) body_timeout_seconds: u64,
+    /// Seconds after which a client that takes nothing of an answer is cut off; 1 to 3600.
+    #[schemars(range(min = 1, max = 3600))]
+    pub(crate) write_timeout_seconds: u64,
     /// Elements of a batch.
     #[schemars(extend("x-unit" = "elements"))]
     pub(crate) max_batch: usize,
@@ -78,9 +90,20 @@ pub(crate) struct Gateway {
     /// Connections at the same time.
     #[schemars(extend("x-unit" = "connections"))]
     pub(crate) max_connections: usize,
+    /// Streams of one HTTP/2 connection at the same time; 1 to 1000.
+    #[schemars(range(min = 1, max = 1000), extend("x-unit" = "streams"))]
+    pub(crate) max_http2_streams: u32,
     /// Event streams at the same time.
     #[schemars(extend("x-unit" = "streams"))]
     pub(crate) max_streams: usize,
+    /// Seconds between two comments of a quiet event stream, which keep proxies from closing it;
+    /// 1 to 300.
+    #[schemars(range(min = 1, max = 300))]
+    pub(crate) heartbeat_seconds: u64,
+    /// Seconds after which the check functions of an event stream's channels are asked again;
+    /// 1 to 600.
+    #[schemars(range(min = 1, max = 600))]
+    pub(crate) check_again_seconds: u64,
     /// Honour `Prefer: tx=rollback`.
     pub(crate) dry_run: bool,
     /// Origins that browsers may call from; none by default. `*` alone allows any.
@@ -98,14 +121,22 @@ pub(crate) struct Gateway {
 impl Default for Gateway {
     fn default() -> Self {
         let defaults = rolegate_server::config::GatewayConfig::default();
+        let listen = rolegate_server::serve::ListenLimits::default();
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: None,
+            max_head_bytes: listen.max_head_bytes,
+            head_timeout_seconds: listen.header_timeout.as_secs(),
             max_body_bytes: defaults.max_body_bytes,
+            body_timeout_seconds: defaults.body_timeout.as_secs(),
+            write_timeout_seconds: listen.write_timeout.as_secs(),
             max_batch: defaults.max_batch,
             batch_concurrency: defaults.batch_concurrency,
-            max_connections: 4096,
+            max_connections: listen.max_connections,
+            max_http2_streams: listen.max_streams,
             max_streams: defaults.max_streams,
+            heartbeat_seconds: defaults.heartbeat.as_secs(),
+            check_again_seconds: defaults.check_again.as_secs(),
             dry_run: defaults.dry_run,
             allowed_origins: Vec::new(),
             visible_headers: defaults.visible_headers,
