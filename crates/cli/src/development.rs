@@ -194,6 +194,7 @@ fn database_config(server: &Server, names: &Names, people: &[Person]) -> Databas
             ..DefaultBudget::default()
         },
         endpoint,
+        direct: None,
     }
 }
 

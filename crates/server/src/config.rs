@@ -25,6 +25,8 @@ pub struct DatabaseConfig {
     pub name: String,
     /// Where it is, for callers' code.
     pub endpoint: Endpoint,
+    /// Another way to the same database, past a pooler; for what needs a session that lasts.
+    pub direct: Option<Endpoint>,
     /// Exposed schemas; the first is the default of method names.
     pub schemas: Vec<String>,
     /// Schema of our own objects.
@@ -55,6 +57,13 @@ pub struct DatabaseConfig {
     pub poll_interval: Duration,
     /// Budget of every role; a role's own one makes it narrower.
     pub budget: DefaultBudget,
+}
+
+impl DatabaseConfig {
+    /// Where what needs a session that lasts connects to.
+    pub fn direct_endpoint(&self) -> &Endpoint {
+        self.direct.as_ref().unwrap_or(&self.endpoint)
+    }
 }
 
 /// Behaviour of the gateway surface.

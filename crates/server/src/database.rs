@@ -24,6 +24,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
 use crate::config::DatabaseConfig;
+use crate::direct;
+pub use crate::direct::DirectError;
 use crate::events::EventHub;
 use crate::identity::run_mode;
 use crate::revocation::{self, Served};
@@ -36,6 +38,8 @@ pub struct Database {
     pub(crate) catalog: Catalog,
     pub(crate) pools: Pools,
     pub(crate) own: OwnPool,
+    /// The catalog's connections, where they are not those of `own`.
+    direct: Option<OwnPool>,
     pub(crate) sql: Arc<EngineSql>,
     pub(crate) authenticator: Authenticator,
     pub(crate) signing: Option<Arc<SigningKeys>>,
@@ -59,6 +63,9 @@ pub enum OpenError {
     /// No connection for our own work.
     #[error("no connection to the database `{0}` as the gateway's own login")]
     Own(String, #[source] OwnPoolError),
+    /// The direct address does not do.
+    #[error("direct_url of the database `{0}` can't be used")]
+    Direct(String, #[source] DirectError),
     /// The catalog can't be read; most often because nothing was migrated.
     #[error("the catalog of the database `{0}` can't be read; was `rolegate migrate` run?")]
     Catalog(String, #[source] CatalogError),
@@ -117,7 +124,11 @@ impl Database {
         let name = || config.name.clone();
         let own = OwnPool::new(&config.endpoint, &config.gateway, config.own_connections)
             .map_err(|error| OpenError::Own(name(), error))?;
-        let catalog = Catalog::open(own.clone(), catalog_config(&config))
+        let direct = direct::open(&config, &own)
+            .await
+            .map_err(|error| OpenError::Direct(name(), error))?;
+        let watching = direct.as_ref().unwrap_or(&own).clone();
+        let catalog = Catalog::open(watching, catalog_config(&config))
             .await
             .map_err(|error| OpenError::Catalog(name(), error))?;
         let sql = EngineSql::new(&config.engine_schema);
@@ -169,6 +180,7 @@ impl Database {
             catalog,
             pools,
             own,
+            direct,
             sql,
             authenticator,
             signing,
@@ -266,6 +278,9 @@ impl Database {
         self.pools.close().await;
         self.verifier.shut_down().await;
         self.own.close();
+        if let Some(direct) = &self.direct {
+            direct.close();
+        }
     }
 
     /// Acts on what the catalog's poll finds, until `stop`.

@@ -115,7 +115,7 @@ pub struct Subscription {
 impl EventHub {
     pub(crate) fn new(config: &DatabaseConfig, pool: OwnPool, sql: Arc<EngineSql>) -> Arc<Self> {
         Arc::new(Self {
-            endpoint: config.endpoint.clone(),
+            endpoint: config.direct_endpoint().clone(),
             login: config.gateway.clone(),
             pool,
             sql,

@@ -6,6 +6,7 @@ pub mod call;
 pub mod config;
 pub mod console;
 pub mod database;
+mod direct;
 pub mod events;
 mod extract;
 pub mod health;

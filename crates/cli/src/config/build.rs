@@ -106,6 +106,14 @@ fn listen(section: &tree::Gateway) -> ListenLimits {
 fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConfig> {
     let binding = channel_binding(section.channel_binding);
     let endpoint = endpoint(&section.url, section.tls, binding).context("url")?;
+    // That there is none on the way to a pooler beside us says nothing of this one.
+    let tls = section.tls.filter(|required| *required);
+    let direct = section
+        .direct_url
+        .as_deref()
+        .map(|url| self::endpoint(url, tls, binding))
+        .transpose()
+        .context("direct_url")?;
     let passwords = section
         .password_files
         .iter()
@@ -165,6 +173,7 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
             max_bytes: budget.max_bytes,
         },
         endpoint,
+        direct,
         passwords,
     })
 }
@@ -353,6 +362,31 @@ mod tests {
             error.starts_with("gateway.max_head_bytes is 8191"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_direct_address_has_tls_of_its_own() {
+        let direct = |text: &str| {
+            let text = format!("[databases.app]\n{text}");
+            let config: Config = figment::Figment::from(figment::providers::Toml::string(&text))
+                .extract()
+                .expect("valid");
+            let plan = plan(&config)?;
+            let database = &plan.databases[0];
+            assert_eq!(database.pools.endpoint.address, database.endpoint.address);
+            anyhow::Ok(database.direct.clone())
+        };
+        let url = "url = \"postgresql://127.0.0.1:6432/app\"";
+        assert!(direct(url).expect("valid").is_none());
+        for tls in ["", "tls = false"] {
+            let text = format!("{url}\n{tls}\ndirect_url = \"postgresql://db.example/app\"");
+            let endpoint = direct(&text).expect("valid").expect("set");
+            assert_eq!(endpoint.tls, TlsMode::VerifyFull(ChannelBinding::Require));
+        }
+        let text = format!("{url}\ndirect_url = \"postgresql://me:secret@db.example/app\"");
+        let error = format!("{:#}", direct(&text).expect_err("refused"));
+        assert!(error.contains("databases.app: direct_url"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
     }
 
     /// What one says of a binding is not said for the other.

@@ -193,6 +193,10 @@ pub(crate) struct Database {
     /// `postgresql://HOST:PORT/DATABASE`; a host that starts with `/` (percent-encoded) is the
     /// directory of a Unix socket. No user and no password: each surface has its own login.
     pub(crate) url: String,
+    /// Another address of the same database, past a pooler: LISTEN and the watch over the catalog
+    /// use it, everything else keeps `url`. TLS unless it is a socket or loopback.
+    #[serde(default)]
+    pub(crate) direct_url: Option<String>,
     /// TLS towards the database; required unless the host is a socket or loopback.
     #[serde(default)]
     pub(crate) tls: Option<bool>,

@@ -13,7 +13,7 @@ use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::wire::{Endpoint, Login};
 use rolegate_server::budget::DefaultBudget;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
-use rolegate_server::database::{Database, Shared};
+use rolegate_server::database::{Database, OpenError, Shared};
 use rolegate_server::router::{self, App};
 use rolegate_server::serve::{ListenLimits, Listener};
 use rolegate_testkit::TestDatabase;
@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub connections_per_login: usize,
     /// Another way to the database than the cluster's own socket: a fault proxy.
     pub endpoint: Option<Endpoint>,
+    /// A second way, past the first.
+    pub direct: Option<Endpoint>,
     /// Where passwords are checked.
     pub password: Option<PasswordCheck>,
     /// Another clock than the system's.
@@ -58,6 +60,7 @@ impl Default for Options {
             budget: DefaultBudget::default(),
             connections_per_login: 4,
             endpoint: None,
+            direct: None,
             password: None,
             clock: None,
         }
@@ -87,6 +90,15 @@ impl Gateway {
 
     /// Serves `db`.
     pub(crate) async fn start_with(db: &TestDatabase, options: Options) -> Self {
+        let opened = Self::try_start_with(db, options).await;
+        opened.expect("the database opens")
+    }
+
+    /// Serves `db`, if it can be.
+    pub(crate) async fn try_start_with(
+        db: &TestDatabase,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         let endpoint = options.endpoint.unwrap_or_else(|| db.wire_endpoint());
         let config = DatabaseConfig {
             name: NAME.to_owned(),
@@ -116,6 +128,7 @@ impl Gateway {
             poll_interval: Duration::from_millis(100),
             budget: options.budget,
             endpoint,
+            direct: options.direct,
         };
         let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let shared = Shared {
@@ -125,9 +138,7 @@ impl Gateway {
             password: options.password,
             clock,
         };
-        let database = Database::open(config, shared)
-            .await
-            .expect("the database opens");
+        let database = Database::open(config, shared).await?;
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .expect("a free port");
@@ -139,14 +150,14 @@ impl Gateway {
         listeners.spawn(listener.serve(router::gateway(app), options.listen, stop.clone()));
         listeners.close();
         let client = Client::builder().no_proxy().build().expect("a client");
-        Self {
+        Ok(Self {
             address,
             database,
             client,
             stop,
             listeners,
             background,
-        }
+        })
     }
 
     /// A token of our own key for a role.

@@ -3,6 +3,7 @@
 mod attacks;
 mod bounds;
 mod calls;
+mod direct;
 mod events;
 mod faults;
 mod harness;
