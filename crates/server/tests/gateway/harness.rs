@@ -90,7 +90,7 @@ impl Gateway {
 
     /// Serves `db`.
     pub(crate) async fn start_with(db: &TestDatabase, options: Options) -> Self {
-        let opened = Self::try_start_with(db, options).await;
+        let opened = Box::pin(Self::try_start_with(db, options)).await;
         opened.expect("the database opens")
     }
 
