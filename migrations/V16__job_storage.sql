@@ -11,16 +11,28 @@ create table rolegate.job_turn (
     turn bigint generated always as identity primary key,
     segment smallint not null unique,
     started_at timestamptz not null default pg_catalog.clock_timestamp(),
+    -- Transactions that began before don't write to it: see write_segment().
+    usable_from timestamptz not null default pg_catalog.clock_timestamp(),
     -- Every job of the turn was handed out in a claim up to this one.
     drained_at_claim bigint,
     -- All those claims are finished; retention counts from here.
     closed_at timestamptz
 );
 
+-- A transaction that has written to a partitioned table does not see partitions that are attached
+-- after that, but it would see the row of their turn. So it goes on with turns that were there when
+-- it began; if none is, with the oldest, which can't be emptied once the transaction has written to it.
 create function rolegate.write_segment() returns smallint
 language sql stable security definer
 set search_path = pg_catalog, rolegate, pg_temp
-as $$ select t.segment from rolegate.job_turn t order by t.turn desc limit 1 $$;
+as $$
+    select coalesce(
+        (
+            select t.segment from rolegate.job_turn t
+            where t.usable_from <= pg_catalog.now() order by t.turn desc limit 1
+        ),
+        (select t.segment from rolegate.job_turn t order by t.turn limit 1))
+$$;
 revoke execute on function rolegate.write_segment() from public;
 
 -- A lane is a queue and a priority: `queue.id * 4 + priority - 1`.

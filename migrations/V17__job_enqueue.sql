@@ -170,7 +170,14 @@ begin
     elsif made is null then
         insert into rolegate.job (lane, segment, max_attempts, flags, kind, principal, args, options)
         values (
-            lane, (select t.segment from rolegate.job_turn t order by t.turn desc limit 1),
+            lane,
+            -- As in write_segment().
+            coalesce(
+                (
+                    select t.segment from rolegate.job_turn t
+                    where t.usable_from <= pg_catalog.now() order by t.turn desc limit 1
+                ),
+                (select t.segment from rolegate.job_turn t order by t.turn limit 1)),
             max_attempts, flags, kind, principal, args, options)
         returning id into strict made;
         -- As in wake().

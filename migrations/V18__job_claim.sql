@@ -123,9 +123,10 @@ begin
             errcode = 'invalid_parameter_value', message = 'a claim is for 1 to 1000 jobs';
     end if;
     -- Lost in a crash, its jobs are claimed again. Planning for the values of each call would cost
-    -- more than the call.
+    -- more than the call, and compiling the plan, which many partitions make look expensive, far more.
     perform pg_catalog.set_config('synchronous_commit', 'off', true),
-        pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
+        pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),
+        pg_catalog.set_config('jit', 'off', true);
     perform pg_catalog.pg_advisory_xact_lock_shared(rolegate.worker_lock_key(worker));
     select w.open_from is not null into is_open from rolegate.job_worker w where w.id = worker;
     if is_open is null then

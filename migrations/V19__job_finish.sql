@@ -172,7 +172,8 @@ declare
     n integer;
 begin
     -- As in claim_jobs().
-    perform pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true);
+    perform pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),
+        pg_catalog.set_config('jit', 'off', true);
     -- In order, or two that finish for each other's claims would wait in a circle.
     perform pg_catalog.pg_advisory_xact_lock(rolegate.claim_lock_key(c.claim))
     from (select distinct x.claim from pg_catalog.unnest(claims) x (claim) order by x.claim) c;
@@ -244,6 +245,7 @@ declare
     lost smallint[];
     count integer := 0;
 begin
+    perform pg_catalog.set_config('jit', 'off', true);
     -- It may be claiming just now, if it is not dead but slow.
     perform pg_catalog.pg_advisory_xact_lock(rolegate.worker_lock_key(worker));
     delete from rolegate.job_worker x where x.id = worker returning * into w;

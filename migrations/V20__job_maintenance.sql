@@ -32,7 +32,7 @@ begin
         insert into rolegate.job (
             root, lane, segment, attempt, max_attempts, flags, kind, principal, args, options)
         select
-            g.root, g.lane, (select t.segment from rolegate.job_turn t order by t.turn desc limit 1),
+            g.root, g.lane, rolegate.write_segment(),
             g.attempt, g.max_attempts, g.flags, g.kind, g.principal, g.args, g.options
         from gone g
         order by g.run_at, g.root
@@ -147,10 +147,11 @@ begin
     where not exists (select from rolegate.job_turn t where t.segment = n)
     order by n limit 1;
     if free is null then
-        if (select pg_catalog.count(*) from rolegate.job_turn) >= setting.max_segments then
-            return false;
+        -- Used the next time: its partitions have to be there for transactions that begin from then on.
+        if (select pg_catalog.count(*) from rolegate.job_turn) < setting.max_segments then
+            perform rolegate.add_segment();
         end if;
-        free := rolegate.add_segment();
+        return false;
     end if;
     insert into rolegate.job_turn (segment) values (free);
     return true;
@@ -169,6 +170,7 @@ declare
     t rolegate.job_turn;
     claimed bigint;
 begin
+    perform pg_catalog.set_config('jit', 'off', true);
     perform pg_catalog.pg_advisory_xact_lock(rolegate.maintenance_lock_key());
     for t in
         select * from rolegate.job_turn t
@@ -213,6 +215,7 @@ declare
     next_lane integer;
     carried integer := 0;
 begin
+    perform pg_catalog.set_config('jit', 'off', true);
     select t.segment into oldest from rolegate.job_turn t
     where t.closed_at + (select s.completed_retention from rolegate.job_setting s)
             <= pg_catalog.clock_timestamp()
@@ -248,6 +251,7 @@ declare
     t rolegate.job_turn;
     last_claim bigint;
 begin
+    perform pg_catalog.set_config('jit', 'off', true);
     perform pg_catalog.pg_advisory_xact_lock(rolegate.maintenance_lock_key());
     -- Claims wait for us while we wait.
     perform pg_catalog.set_config('lock_timeout', '100ms', true);
