@@ -164,19 +164,13 @@ impl Surfaces {
             listeners.spawn(listener.serve(router, limits, stop.clone()));
         }
         if let Some((listener, surface)) = console {
-            let limits = ListenLimits {
-                max_connections: surface.max_connections,
-                ..self.listen
-            };
+            let limits = self.listen.with_connections(surface.max_connections);
             listeners.spawn(listener.serve(router::console(app), limits, stop.clone()));
         }
         // Health goes on answering while requests drain.
         background.spawn(metrics.serve(
             health::router(Arc::clone(&health)),
-            ListenLimits {
-                max_connections: 64,
-                ..ListenLimits::default()
-            },
+            ListenLimits::default().with_connections(64),
             stop_background.clone(),
         ));
         Ok(Running {

@@ -56,6 +56,17 @@ impl Default for ListenLimits {
     }
 }
 
+impl ListenLimits {
+    /// The same with another number of connections.
+    #[must_use]
+    pub fn with_connections(self, max_connections: usize) -> Self {
+        Self {
+            max_connections,
+            ..self
+        }
+    }
+}
+
 /// A bound listener that does not serve yet.
 #[derive(Debug)]
 pub struct Listener {

@@ -63,11 +63,11 @@ async fn connect_with(
 }
 
 /// Where nothing has to be bound.
-fn preferred(authority: &Authority) -> Option<Tls> {
-    Some(Tls {
+fn preferred(authority: &Authority) -> Tls {
+    Tls {
         config: authority.client(),
         binding: ChannelBinding::Prefer,
-    })
+    }
 }
 
 /// The password login.
@@ -162,7 +162,7 @@ async fn the_proof_is_bound_to_the_hash_of_the_certificate() {
             matches!(refused, Err(ExchangeError::ChannelBinding(_))),
             "{refused:?}"
         );
-        let (_, kind) = connect_with("localhost", port, preferred(&ed25519), PASSWORD)
+        let (_, kind) = connect_with("localhost", port, Some(preferred(&ed25519)), PASSWORD)
             .await
             .expect("without a binding, if that is allowed");
         assert_eq!(kind, AuthenticationKind::Scram);

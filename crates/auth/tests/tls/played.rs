@@ -109,7 +109,7 @@ async fn without_a_binding_it_is_still_scram_or_nothing() {
         authentication(7, &[]),
     ] {
         let (port, said) = serve(&authority, answer.clone()).await;
-        let refused = connect_with("localhost", port, preferred(&authority), PASSWORD).await;
+        let refused = connect_with("localhost", port, Some(preferred(&authority)), PASSWORD).await;
         assert!(
             matches!(refused, Err(ConnectError::UnsupportedAuthentication(_))),
             "{answer:?}: {refused:?}"
@@ -117,7 +117,7 @@ async fn without_a_binding_it_is_still_scram_or_nothing() {
         assert_eq!(said.await.expect("played"), b"", "{answer:?}");
 
         let (port, said) = serve(&authority, answer.clone()).await;
-        let refused = log_in_with("localhost", port, preferred(&authority), PASSWORD).await;
+        let refused = log_in_with("localhost", port, Some(preferred(&authority)), PASSWORD).await;
         assert!(
             matches!(refused, Err(ExchangeError::NotScram(_))),
             "{answer:?}: {refused:?}"
@@ -128,7 +128,7 @@ async fn without_a_binding_it_is_still_scram_or_nothing() {
     // Everybody is let in: that says nothing about a password.
     let everybody = [authentication(0, &[]), b"Z\0\0\0\x05I".to_vec()].concat();
     let (port, _) = serve(&authority, everybody).await;
-    let refused = log_in_with("localhost", port, preferred(&authority), PASSWORD).await;
+    let refused = log_in_with("localhost", port, Some(preferred(&authority)), PASSWORD).await;
     assert!(
         matches!(refused, Err(ExchangeError::NotScram(_))),
         "{refused:?}"
@@ -136,7 +136,7 @@ async fn without_a_binding_it_is_still_scram_or_nothing() {
 
     // The server is told that we could have bound it.
     let (port, said) = serve(&authority, authentication(10, b"SCRAM-SHA-256\0\0")).await;
-    let waiting = connect_with("localhost", port, preferred(&authority), PASSWORD);
+    let waiting = connect_with("localhost", port, Some(preferred(&authority)), PASSWORD);
     let waiting = tokio::time::timeout(std::time::Duration::from_millis(500), waiting).await;
     assert!(waiting.is_err(), "the server says no more");
     let said = said.await.expect("played");

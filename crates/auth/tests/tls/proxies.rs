@@ -112,23 +112,24 @@ async fn a_proxy_that_ends_tls_is_used_where_that_was_chosen() {
             "{refused:?}"
         );
 
-        let (connection, kind) = connect_with("localhost", port, preferred(&authority), PASSWORD)
-            .await
-            .expect("the right password");
+        let (connection, kind) =
+            connect_with("localhost", port, Some(preferred(&authority)), PASSWORD)
+                .await
+                .expect("the right password");
         assert_eq!(kind, AuthenticationKind::Scram);
         connection.close().await;
-        log_in_with("localhost", port, preferred(&authority), PASSWORD)
+        log_in_with("localhost", port, Some(preferred(&authority)), PASSWORD)
             .await
             .expect("the right password");
 
         // The password is checked all the same, and so is the proxy's certificate.
-        let refused = log_in_with("localhost", port, preferred(&authority), "wrong").await;
+        let refused = log_in_with("localhost", port, Some(preferred(&authority)), "wrong").await;
         assert!(
             matches!(&refused, Err(ExchangeError::Refused(code)) if code == "28P01"),
             "{refused:?}"
         );
         let stranger = Authority::new(Signature::EcdsaSha256);
-        let refused = connect_with("localhost", port, preferred(&stranger), PASSWORD).await;
+        let refused = connect_with("localhost", port, Some(preferred(&stranger)), PASSWORD).await;
         assert!(matches!(refused, Err(ConnectError::Tls(_))), "{refused:?}");
         server.stop().await;
     })
@@ -144,21 +145,27 @@ async fn what_is_preferred_is_bound_where_the_server_offers_it() {
         let Some(server) = Server::start(version, &authority.issue(&["localhost"])).await else {
             return;
         };
-        let (connection, kind) =
-            connect_with("localhost", server.port(), preferred(&authority), PASSWORD)
-                .await
-                .expect("the right password");
+        let (connection, kind) = connect_with(
+            "localhost",
+            server.port(),
+            Some(preferred(&authority)),
+            PASSWORD,
+        )
+        .await
+        .expect("the right password");
         assert_eq!(kind, AuthenticationKind::BoundScram);
         connection.close().await;
 
         for behind in [Behind::Tls, Behind::Downgraded] {
             let port = proxy(&authority, server.port(), behind).await;
-            let refused = connect_with("localhost", port, preferred(&authority), PASSWORD).await;
+            let refused =
+                connect_with("localhost", port, Some(preferred(&authority)), PASSWORD).await;
             assert!(
                 matches!(refused, Err(ConnectError::Refused(_))),
                 "{refused:?}"
             );
-            let refused = log_in_with("localhost", port, preferred(&authority), PASSWORD).await;
+            let refused =
+                log_in_with("localhost", port, Some(preferred(&authority)), PASSWORD).await;
             assert!(
                 matches!(refused, Err(ExchangeError::Refused(_))),
                 "{refused:?}"
