@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rolegate_jobs::WorkerConfig;
 use rolegate_pg::cluster::Admissions;
 use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::quote;
@@ -98,6 +99,7 @@ impl Development {
                 },
                 max_connections: 512,
             }),
+            worker: Some(WorkerConfig::default()),
             metrics_bind: self.metrics,
             listen: ListenLimits::default(),
             shutdown: Duration::from_secs(30),
@@ -173,7 +175,7 @@ fn database_config(server: &Server, names: &Names, people: &[Person]) -> Databas
         modes: others
             .map(|person| (person.role.clone(), person.mode))
             .collect(),
-        passwords: BTreeMap::new(),
+        passwords: own_passwords(server, names),
         allowed_predefined_roles: Vec::new(),
         pools: PoolsConfig {
             endpoint: endpoint.clone(),
@@ -196,6 +198,17 @@ fn database_config(server: &Server, names: &Names, people: &[Person]) -> Databas
         endpoint,
         direct: None,
     }
+}
+
+/// Passwords of the logins of the surfaces beside the gateway, where the server asks for them.
+fn own_passwords(server: &Server, names: &Names) -> BTreeMap<String, SecretString> {
+    ["worker", "receiver", "maintenance"]
+        .iter()
+        .filter_map(|last_part| {
+            let login = server.wire_login(names.role(last_part));
+            Some((login.user, login.password?))
+        })
+        .collect()
 }
 
 /// Who may log in to the private cluster of this data directory; none if its database is another.

@@ -10,12 +10,15 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use rolegate_auth::IssuerConfig;
 use rolegate_auth::PasswordCheck;
 use rolegate_auth::password::{LoginLimits, PasswordTarget};
+use rolegate_jobs::{Handlers, Worker, WorkerConfig};
 use rolegate_model::{Clock, SystemClock};
+use rolegate_pg::EngineSql;
 use rolegate_pg::wire::{Tls, TlsMode};
 use rolegate_roles::audit::minimum_versions;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig};
 use rolegate_server::console::{self, ConsoleConfig};
 use rolegate_server::database::{Database, Shared};
+use rolegate_server::function_jobs::FunctionJobs;
 use rolegate_server::health::{self, Health};
 use rolegate_server::router::{self, App};
 use rolegate_server::serve::{ListenLimits, Listener};
@@ -36,6 +39,8 @@ pub(crate) struct Surfaces {
     /// `None`: this process has no gateway.
     pub(crate) gateway_bind: Option<SocketAddr>,
     pub(crate) console: Option<ConsoleSurface>,
+    /// `None`: this process runs no jobs.
+    pub(crate) worker: Option<WorkerConfig>,
     pub(crate) metrics_bind: SocketAddr,
     /// Bounds of the gateway's listener, and of the console's but for its connections.
     pub(crate) listen: ListenLimits,
@@ -97,6 +102,7 @@ pub(crate) struct Running {
     pub(crate) console: Option<SocketAddr>,
     pub(crate) metrics: SocketAddr,
     pub(crate) databases: Vec<Arc<Database>>,
+    workers: Vec<Worker>,
     health: Arc<Health>,
     /// Stops accepting; open requests go on.
     stop: CancellationToken,
@@ -156,6 +162,13 @@ impl Surfaces {
             database.start(&background, &stop_background);
         }
         background.spawn(upkeep(recorder.clone(), stop_background.clone()));
+        let mut workers = Vec::new();
+        if let Some(config) = &self.worker {
+            rolegate_jobs::metrics::describe();
+            for database in &databases {
+                workers.push(work(database, config.clone()).await?);
+            }
+        }
         let health = Health::new(databases.clone(), Some(recorder));
         let app = App::new(databases.clone(), self.gateway, stop.clone());
         if let Some(listener) = gateway {
@@ -178,6 +191,7 @@ impl Surfaces {
             console: console_address,
             metrics: metrics_address,
             databases,
+            workers,
             health,
             stop,
             stop_background,
@@ -195,9 +209,15 @@ impl Running {
         self.health.drain();
         self.stop.cancel();
         self.listeners.close();
-        let drained = tokio::time::timeout(self.shutdown, self.listeners.wait())
-            .await
-            .is_ok();
+        // A worker has a bound of its own.
+        let workers = async {
+            let stopping = self.workers.into_iter().map(Worker::stop);
+            let stopped = futures_util::future::join_all(stopping).await;
+            stopped.into_iter().all(|clean| clean)
+        };
+        let listeners = tokio::time::timeout(self.shutdown, self.listeners.wait());
+        let (worked, drained) = tokio::join!(workers, listeners);
+        let drained = worked && drained.is_ok();
         if !drained {
             tracing::warn!("shutdown_bound_reached");
         }
@@ -233,6 +253,21 @@ pub(crate) async fn signalled() -> anyhow::Result<()> {
         std::process::exit(130);
     });
     Ok(())
+}
+
+/// Runs the jobs of a database: those whose kind is a SQL function.
+async fn work(database: &Arc<Database>, config: WorkerConfig) -> anyhow::Result<Worker> {
+    let settings = database.config();
+    let handlers = Handlers::default().others(FunctionJobs::new(Arc::clone(database)));
+    Worker::start(
+        &settings.endpoint,
+        &settings.own_login("worker"),
+        &EngineSql::new(&settings.engine_schema),
+        handlers,
+        config,
+    )
+    .await
+    .with_context(|| format!("the worker of the database {}", database.name()))
 }
 
 async fn upkeep(recorder: PrometheusHandle, stop: CancellationToken) {

@@ -205,6 +205,11 @@ impl Database {
         &self.config.name
     }
 
+    /// How it is served.
+    pub fn config(&self) -> &DatabaseConfig {
+        &self.config
+    }
+
     /// The budget of a role; the same one as long as its facts are the same.
     pub(crate) fn budget(&self, facts: &Arc<RoleFacts>) -> Arc<Budget> {
         self.served.note(facts);

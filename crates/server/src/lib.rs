@@ -9,6 +9,7 @@ pub mod database;
 mod direct;
 pub mod events;
 mod extract;
+pub mod function_jobs;
 pub mod health;
 mod idempotency;
 pub mod identity;

@@ -6,6 +6,15 @@ use rolegate_pg::wire::Login;
 use crate::config::{DatabaseConfig, Mode};
 
 impl DatabaseConfig {
+    /// One of our own logins, by the last part of its name.
+    pub fn own_login(&self, last_part: &str) -> Login {
+        let user = format!("{}_{last_part}", self.role_prefix);
+        Login {
+            password: self.passwords.get(&user).cloned(),
+            user,
+        }
+    }
+
     /// How the role runs.
     pub fn mode_of(&self, role: &RoleName) -> Mode {
         self.modes.get(role.as_str()).copied().unwrap_or(self.mode)

@@ -39,6 +39,8 @@ enum Surface {
     Gateway,
     /// The admin API, for the operators' own network, with the gateway's routes beside it.
     Console,
+    /// Runs jobs: SQL functions, as the roles that enqueued them.
+    Worker,
 }
 
 impl std::fmt::Display for Surface {
@@ -46,6 +48,7 @@ impl std::fmt::Display for Surface {
         match self {
             Self::Gateway => f.write_str("gateway"),
             Self::Console => f.write_str("console"),
+            Self::Worker => f.write_str("worker"),
         }
     }
 }
@@ -78,6 +81,7 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         gateway_bind: runs(Surface::Gateway)
             .then(|| command.gateway.unwrap_or(config.gateway.bind)),
         console,
+        worker: runs(Surface::Worker).then_some(plan.worker),
         metrics_bind: command.metrics.unwrap_or(config.metrics.bind),
         listen: plan.listen,
         shutdown: Duration::from_secs(config.gateway.shutdown_seconds),

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rolegate_jobs::WorkerConfig;
 use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::wire::{Address, ChannelBinding, Endpoint, Login, TlsMode};
 use rolegate_server::budget::DefaultBudget;
@@ -23,6 +24,7 @@ pub(crate) struct Plan {
     pub(crate) databases: Vec<DatabaseConfig>,
     pub(crate) gateway: GatewayConfig,
     pub(crate) listen: ListenLimits,
+    pub(crate) worker: WorkerConfig,
     /// Bytes of the key that seals our signing keys.
     pub(crate) seal_key: Option<Vec<u8>>,
     /// How long a signing key of ours signs.
@@ -67,8 +69,32 @@ pub(crate) fn plan(config: &Config) -> anyhow::Result<Plan> {
         databases,
         gateway: gateway(config),
         listen: listen(&config.gateway),
+        worker: worker(config)?,
         seal_key,
         key_life: Duration::from_hours(days * 24),
+    })
+}
+
+fn worker(config: &Config) -> anyhow::Result<WorkerConfig> {
+    let section = &config.worker;
+    if section.queues.is_empty() {
+        anyhow::bail!("worker.queues is empty: a worker needs a queue");
+    }
+    if !(1..=1000).contains(&section.concurrency) {
+        anyhow::bail!(
+            "worker.concurrency is {}; it must be between 1 and 1000",
+            section.concurrency
+        );
+    }
+    let seconds = section.deadline_seconds;
+    Ok(WorkerConfig {
+        name: "rolegate serve worker".to_owned(),
+        queues: section.queues.clone(),
+        concurrency: section.concurrency,
+        prefetch: section.prefetch,
+        deadline: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        shutdown: Duration::from_secs(section.shutdown_seconds),
+        ..WorkerConfig::default()
     })
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Config {
     pub(crate) gateway: Gateway,
     /// The console surface: the admin API.
     pub(crate) console: Console,
+    /// The worker surface: jobs.
+    pub(crate) worker: Worker,
     /// The metrics and health listener.
     pub(crate) metrics: Metrics,
     /// Databases by the name they have in paths and in the `db_name` claim.
@@ -166,6 +168,37 @@ impl Default for Console {
             bind: SocketAddr::from(([127, 0, 0, 1], 8081)),
             allow_public_bind: false,
             max_connections: 512,
+        }
+    }
+}
+
+/// The worker surface, for each database.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Worker {
+    /// Queues it serves; those that are not there are made.
+    pub(crate) queues: Vec<String>,
+    /// Jobs that run at the same time.
+    #[schemars(extend("x-unit" = "jobs"))]
+    pub(crate) concurrency: usize,
+    /// Short jobs that are claimed ahead of their turn, at most.
+    #[schemars(extend("x-unit" = "jobs"))]
+    pub(crate) prefetch: usize,
+    /// Seconds an attempt may take if its job doesn't say; 0 is for ever.
+    pub(crate) deadline_seconds: u64,
+    /// Seconds that running jobs have to end after SIGTERM.
+    pub(crate) shutdown_seconds: u64,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        let defaults = rolegate_jobs::WorkerConfig::default();
+        Self {
+            queues: defaults.queues,
+            concurrency: defaults.concurrency,
+            prefetch: defaults.prefetch,
+            deadline_seconds: defaults.deadline.map_or(0, |time| time.as_secs()),
+            shutdown_seconds: defaults.shutdown.as_secs(),
         }
     }
 }

@@ -126,7 +126,7 @@ fn assert_same(page: &str, described: &BTreeSet<String>, real: &BTreeSet<String>
 /// Text of the sources that log and count, without their tests.
 fn sources() -> Vec<String> {
     let mut sources = Vec::new();
-    for name in ["auth", "pg", "server", "cli"] {
+    for name in ["auth", "pg", "jobs", "server", "cli"] {
         read(&root().join("crates").join(name).join("src"), &mut sources);
     }
     sources

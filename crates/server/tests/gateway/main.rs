@@ -6,6 +6,7 @@ mod calls;
 mod direct;
 mod events;
 mod faults;
+mod function_jobs;
 mod harness;
 mod identity;
 mod imported;
