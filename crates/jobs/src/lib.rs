@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+pub mod cron;
 mod engine;
 mod handler;
 mod job;
+pub mod maintenance;
 pub mod metrics;
 mod outcome;
 pub mod worker;

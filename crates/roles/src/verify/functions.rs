@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod jobs;
+mod schedule;
 
 /// PUBLIC among the grantees.
 pub(super) const PUBLIC: &str = "public";
@@ -43,6 +44,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
         .iter()
         .chain(jobs::FUNCTIONS)
         .chain(callbacks::FUNCTIONS)
+        .chain(schedule::FUNCTIONS)
 }
 
 const FUNCTIONS: &[EngineFunction] = &[
@@ -321,7 +323,7 @@ mod tests {
     use super::PUBLIC;
 
     /// Those whom nobody but an administrator of the cluster can be.
-    const LOGINS: [&str; 4] = ["gateway", "worker", "maintenance", "console"];
+    const LOGINS: [&str; 5] = ["gateway", "worker", "receiver", "maintenance", "console"];
 
     /// A function that people and applications may call has a section of its own in the reference;
     /// the others have a row. Both say who may execute it.

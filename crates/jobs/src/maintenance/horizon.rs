@@ -1,0 +1,136 @@
+//! Names what keeps the server from removing dead rows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_postgres::Error;
+
+use super::metrics;
+use super::steps::Steps;
+
+/// Between two looks.
+pub(super) const EVERY: Duration = Duration::from_mins(1);
+/// Held for so long it is worth a line in the log.
+const OLD: f64 = 300.0;
+/// And again after this.
+const AGAIN: Duration = Duration::from_hours(1);
+
+const KINDS: [&str; 4] = [
+    "transaction",
+    "prepared_transaction",
+    "replication_slot",
+    "walsender",
+];
+
+/// The oldest of each kind. Others' start times are hidden from this login, so that how long
+/// something has been there is counted here.
+const QUERY: &str = "\
+select distinct on (kind) kind, holder, identity, age::float8, held::float8
+from (
+    select 'transaction' as kind,
+        pg_catalog.format('pid %s of %I (%s)', a.pid, a.usename, a.application_name) as holder,
+        pg_catalog.concat_ws(' ', a.pid, a.backend_xmin, a.backend_xid) as identity,
+        greatest(pg_catalog.age(a.backend_xmin), pg_catalog.age(a.backend_xid)) as age,
+        extract(epoch from pg_catalog.clock_timestamp() - a.xact_start) as held
+    from pg_catalog.pg_stat_activity a
+    where a.datname = pg_catalog.current_database() and a.usesysid is not null
+        and a.pid <> pg_catalog.pg_backend_pid()
+        and not exists (select from pg_catalog.pg_stat_replication r where r.pid = a.pid)
+    union all
+    select 'prepared_transaction', pg_catalog.format('%L of %I', p.gid, p.owner), p.gid,
+        pg_catalog.age(p.transaction),
+        extract(epoch from pg_catalog.clock_timestamp() - p.prepared)
+    from pg_catalog.pg_prepared_xacts p
+    where p.database = pg_catalog.current_database()
+    union all
+    select 'replication_slot', s.slot_name, pg_catalog.concat_ws(' ', s.slot_name, s.xmin),
+        pg_catalog.age(s.xmin), null
+    from pg_catalog.pg_replication_slots s
+    union all
+    select 'walsender', pg_catalog.format('pid %s of %I (%s)', r.pid, r.usename, r.application_name),
+        pg_catalog.concat_ws(' ', r.pid, r.backend_xmin), pg_catalog.age(r.backend_xmin), null
+    from pg_catalog.pg_stat_replication r
+) holders
+where age is not null
+order by kind, age desc";
+
+/// What is known of the holders.
+#[derive(Debug, Default)]
+pub(super) struct Horizon(BTreeMap<&'static str, Holder>);
+
+#[derive(Debug)]
+struct Holder {
+    identity: String,
+    since: Instant,
+    said: Option<Instant>,
+}
+
+impl Horizon {
+    pub(super) async fn look(&mut self, steps: &Steps) -> Result<(), Error> {
+        let rows = steps.session.client.query(QUERY, &[]).await?;
+        for kind in KINDS {
+            let row = rows
+                .iter()
+                .find(|row| row.try_get::<_, &str>(0).is_ok_and(|of| of == kind));
+            let Some(row) = row else {
+                self.0.remove(kind);
+                metrics::horizon(steps.database(), kind, 0.0, 0.0);
+                continue;
+            };
+            let holder: &str = row.try_get(1)?;
+            let transactions: f64 = row.try_get(3)?;
+            let known = self.note(kind, row.try_get(2)?);
+            let counted = known.since.elapsed().as_secs_f64();
+            let seconds = row
+                .try_get::<_, Option<f64>>(4)?
+                .unwrap_or(0.0)
+                .max(counted);
+            metrics::horizon(steps.database(), kind, transactions, seconds);
+            if seconds >= OLD && known.said.is_none_or(|said| said.elapsed() >= AGAIN) {
+                known.said = Some(Instant::now());
+                tracing::warn!(
+                    database = steps.database(),
+                    kind,
+                    holder,
+                    transactions,
+                    seconds,
+                    "horizon_held"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, kind: &'static str, identity: String) -> &mut Holder {
+        let fresh = |identity| Holder {
+            identity,
+            since: Instant::now(),
+            said: None,
+        };
+        let known = self
+            .0
+            .entry(kind)
+            .or_insert_with(|| fresh(identity.clone()));
+        if known.identity != identity {
+            *known = fresh(identity);
+        }
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_is_timed_from_its_first_sight_and_another_one_anew() {
+        let mut horizon = Horizon::default();
+        horizon.note("transaction", "1".to_owned());
+        tokio::time::advance(EVERY).await;
+        let known = horizon.note("transaction", "1".to_owned());
+        assert_eq!(known.since.elapsed(), EVERY);
+        let other = horizon.note("transaction", "2".to_owned());
+        assert_eq!(other.since.elapsed(), Duration::ZERO);
+    }
+}
