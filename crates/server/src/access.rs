@@ -28,7 +28,12 @@ impl Arrival {
     }
 
     /// Logs and counts.
-    pub(crate) fn record(self, context: &RequestContext, response: &Response) {
+    pub(crate) fn record(
+        self,
+        surface: &'static str,
+        context: &RequestContext,
+        response: &Response,
+    ) {
         let Self {
             start,
             route,
@@ -41,10 +46,11 @@ impl Arrival {
             .as_ref()
             .map_or("none", MatchedPath::as_str)
             .to_owned();
-        metrics::histogram!(HTTP_SECONDS, "route" => route.clone()).record(elapsed);
+        metrics::histogram!(HTTP_SECONDS, "surface" => surface, "route" => route.clone())
+            .record(elapsed);
         metrics::counter!(
-            HTTP_REQUESTS, "route" => route, "method" => method.as_str().to_owned(),
-            "status" => status.as_str().to_owned()
+            HTTP_REQUESTS, "surface" => surface, "route" => route,
+            "method" => method.as_str().to_owned(), "status" => status.as_str().to_owned()
         )
         .increment(1);
         let milliseconds = elapsed.as_secs_f64() * 1000.0;

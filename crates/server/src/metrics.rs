@@ -28,7 +28,10 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = recorder.handle();
     // A second installation (tests with several servers in a process) keeps the first.
     let _ = metrics::set_global_recorder(recorder);
-    describe_counter!(HTTP_REQUESTS, "Requests by route, method and status");
+    describe_counter!(
+        HTTP_REQUESTS,
+        "Requests by surface, route, method and status"
+    );
     describe_histogram!(
         HTTP_SECONDS,
         Unit::Seconds,

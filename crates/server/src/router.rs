@@ -123,7 +123,7 @@ pub const ADMIN_ENDPOINTS: &[AdminEndpoint] = &[
 /// The gateway surface.
 pub fn gateway(app: App) -> Router {
     let origins = app.config().allowed_origins.clone();
-    surface(gateway_routes(), app, &origins)
+    surface("gateway", gateway_routes(), app, &origins)
 }
 
 /// The console surface: the admin API, and the gateway's routes beside it, so that a browser
@@ -134,7 +134,7 @@ pub fn console(app: App) -> Router {
         .fold(Router::new(), |router, endpoint| {
             router.route(endpoint.path, (endpoint.handler)())
         });
-    surface(gateway_routes().merge(admin), app, &[])
+    surface("console", gateway_routes().merge(admin), app, &[])
 }
 
 fn gateway_routes() -> Router<App> {
@@ -162,13 +162,13 @@ fn gateway_routes() -> Router<App> {
 }
 
 /// The routes with their state, and what every surface has around them.
-fn surface(routes: Router<App>, app: App, origins: &[String]) -> Router {
+fn surface(name: &'static str, routes: Router<App>, app: App, origins: &[String]) -> Router {
     let visible = VisibleHeaders::new(&app.config().visible_headers);
     routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(app)
-        .layer(Surface::new(visible, origins))
+        .layer(Surface::new(name, visible, origins))
 }
 
 async fn not_found(context: axum::Extension<RequestContext>) -> Response {

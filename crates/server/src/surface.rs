@@ -33,6 +33,8 @@ pub(crate) struct Surface(Arc<Rules>);
 
 #[derive(Debug)]
 struct Rules {
+    /// What the metrics call it.
+    name: &'static str,
     visible: VisibleHeaders,
     cors: CorsLayer,
     /// What CORS adds to every answer to a request without an origin. `None` if it can't be said
@@ -41,10 +43,12 @@ struct Rules {
 }
 
 impl Surface {
-    /// Functions see the `visible` headers, and browsers may call from `origins`.
-    pub(crate) fn new(visible: VisibleHeaders, origins: &[String]) -> Self {
+    /// The surface of this name: functions see the `visible` headers, and browsers may call from
+    /// `origins`.
+    pub(crate) fn new(name: &'static str, visible: VisibleHeaders, origins: &[String]) -> Self {
         let cors = cors(origins);
         Self(Arc::new(Rules {
+            name,
             visible,
             without_origin: without_origin(&cors),
             cors,
@@ -109,7 +113,7 @@ where
                 allow(headers, added);
             }
             secure(headers);
-            arrival.record(&context, &response);
+            arrival.record(rules.name, &context, &response);
             request::identify(&context, response.headers_mut());
             Ok(response)
         })

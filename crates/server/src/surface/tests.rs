@@ -74,7 +74,7 @@ fn layers(origins: &[String]) -> Route {
 }
 
 fn ours(origins: &[String]) -> Route {
-    let layer = Surface::new(VisibleHeaders::new(&[]), origins);
+    let layer = Surface::new("test", VisibleHeaders::new(&[]), origins);
     BoxCloneSyncService::new(layer.layer(service_fn(|request: Request| async move {
         Ok::<_, Infallible>(answer(&request))
     })))
@@ -173,4 +173,42 @@ async fn a_panic_is_a_problem_that_says_nothing_of_it() {
     assert_eq!(body["code"], "internal");
     assert!(!body.to_string().contains("secret"));
     assert_eq!(body.get("request_id"), None);
+}
+
+/// The same route on two surfaces is counted twice, not together.
+#[test]
+fn requests_are_counted_for_their_surface() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            for (name, requests) in [("gateway", 1), ("console", 2)] {
+                let layer = Surface::new(name, VisibleHeaders::new(&[]), &[]);
+                let route = layer.layer(service_fn(|request: Request| async move {
+                    Ok::<_, Infallible>(answer(&request))
+                }));
+                for _ in 0..requests {
+                    let request = request(&Method::GET, "/small", &[]);
+                    route.clone().oneshot(request).await.expect("infallible");
+                }
+            }
+        });
+    });
+    let shown = recorder.handle().render();
+    for (name, requests) in [("gateway", 1), ("console", 2)] {
+        for line in [
+            format!(
+                "rolegate_http_requests_total{{surface=\"{name}\",route=\"none\",\
+                 method=\"GET\",status=\"200\"}} {requests}"
+            ),
+            format!(
+                "rolegate_http_request_duration_seconds_count{{surface=\"{name}\",\
+                 route=\"none\"}} {requests}"
+            ),
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+        }
+    }
 }
