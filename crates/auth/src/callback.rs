@@ -14,6 +14,8 @@ use std::str::FromStr;
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
+use crate::issuer::Secret;
+
 pub use signature::{Call, SignError, sign};
 pub use verifier::{Accepted, Presented, Refused, Verifier, VerifierError};
 
@@ -111,6 +113,12 @@ impl Key {
     pub fn from_hex(id: &str, secret: &str) -> Result<Self, KeyError> {
         let secret = from_hex(secret.trim()).ok_or(KeyError::Secret)?;
         Self::new(id, secret)
+    }
+
+    /// The same, from the configuration.
+    pub fn from_secret(id: &str, secret: &Secret) -> Result<Self, KeyError> {
+        let text = std::str::from_utf8(secret.expose()).map_err(|_| KeyError::Secret)?;
+        Self::from_hex(id, text)
     }
 
     /// Its name.

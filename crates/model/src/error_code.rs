@@ -109,6 +109,16 @@ error_codes! {
     /// No such channel, or its check function said no.
     ChannelDenied = "channel_denied", "There is no such channel for this role.";
 
+    // --- callbacks of jobs
+    /// The call is not signed by a key of ours, or not for now.
+    SignatureInvalid = "signature_invalid", "The call's signature is missing or wrong.";
+    /// No such callback, or it is forgotten.
+    CallbackNotFound = "callback_not_found", "There is no such callback.";
+    /// Another call was first, or the callback is for something else.
+    CallbackConflict = "callback_conflict", "The callback has been answered otherwise.";
+    /// The job does not wait for it any more.
+    CallbackGone = "callback_gone", "The job does not wait for this callback any more.";
+
     // --- limits and state
     /// A configured database of this name does not exist.
     DatabaseUnknown = "database_unknown", "There is no such database here.";

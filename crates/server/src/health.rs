@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use http::{StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
+use rolegate_pg::own::OwnPool;
 
 use crate::database::Database;
 
@@ -17,6 +18,8 @@ use crate::database::Database;
 #[derive(Debug)]
 pub struct Health {
     databases: Vec<Arc<Database>>,
+    /// Connections of surfaces with a login of their own, by the surfaces' names.
+    pools: Vec<(String, OwnPool)>,
     metrics: Option<PrometheusHandle>,
     draining: AtomicBool,
 }
@@ -24,8 +27,18 @@ pub struct Health {
 impl Health {
     /// Answers for these databases.
     pub fn new(databases: Vec<Arc<Database>>, metrics: Option<PrometheusHandle>) -> Arc<Self> {
+        Self::probing(databases, Vec::new(), metrics)
+    }
+
+    /// The same, and for surfaces with connections of their own.
+    pub fn probing(
+        databases: Vec<Arc<Database>>,
+        pools: Vec<(String, OwnPool)>,
+        metrics: Option<PrometheusHandle>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             databases,
+            pools,
             metrics,
             draining: AtomicBool::new(false),
         })
@@ -53,16 +66,21 @@ async fn readyz(State(health): State<Arc<Health>>) -> impl IntoResponse {
     }
     let mut text = String::new();
     let mut status = StatusCode::OK;
-    for database in &health.databases {
+    let databases = health
+        .databases
+        .iter()
+        .map(|database| (database.name(), &database.own));
+    let pools = health.pools.iter().map(|(name, pool)| (&**name, pool));
+    for (name, pool) in databases.chain(pools) {
         let answered = tokio::time::timeout(Duration::from_secs(2), async {
-            let client = database.own.get().await.ok()?;
+            let client = pool.get().await.ok()?;
             client.simple_query("").await.ok()
         });
         let ready = matches!(answered.await, Ok(Some(_)));
         if !ready {
             status = StatusCode::SERVICE_UNAVAILABLE;
         }
-        text.push_str(database.name());
+        text.push_str(name);
         text.push_str(if ready { " ok\n" } else { " unreachable\n" });
     }
     (status, text)

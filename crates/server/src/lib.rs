@@ -3,6 +3,7 @@
 mod access;
 pub mod budget;
 pub mod call;
+pub mod callbacks;
 pub mod config;
 pub mod console;
 pub mod database;

@@ -13,6 +13,8 @@ pub const HTTP_SECONDS: &str = "rolegate_http_request_duration_seconds";
 pub const CALLS: &str = "rolegate_calls_total";
 /// Authentications by kind and outcome.
 pub const AUTHENTICATIONS: &str = "rolegate_authentications_total";
+/// Calls to callbacks, by action and outcome.
+pub const CALLBACKS: &str = "rolegate_callbacks_total";
 /// Event streams that are open.
 pub const STREAMS: &str = "rolegate_event_streams";
 
@@ -39,6 +41,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     );
     describe_counter!(CALLS, "Calls that reached the database, by outcome");
     describe_counter!(AUTHENTICATIONS, "Authentications by kind and outcome");
+    describe_counter!(CALLBACKS, "Calls to callbacks by action and outcome");
     describe_gauge!(STREAMS, "Open event streams");
     describe_counter!(
         "rolegate_connections_opened_total",

@@ -135,7 +135,8 @@ impl Problem {
         if let Some((name, value)) = self.retry_after_header() {
             headers.insert(name, value);
         }
-        if self.status == StatusCode::UNAUTHORIZED && self.code != ErrorCode::LoginFailed {
+        let bearer = !matches!(self.code, ErrorCode::LoginFailed | ErrorCode::SignatureInvalid);
+        if self.status == StatusCode::UNAUTHORIZED && bearer {
             // RFC 6750: no error code if there was no credential at all.
             let challenge = if self.code == ErrorCode::CredentialMissing {
                 HeaderValue::from_static("Bearer")
@@ -188,7 +189,8 @@ fn status(code: ErrorCode) -> StatusCode {
         | E::TokenDatabaseWrong
         | E::TokenRoleMissing
         | E::TokenRevoked
-        | E::LoginFailed => StatusCode::UNAUTHORIZED,
+        | E::LoginFailed
+        | E::SignatureInvalid => StatusCode::UNAUTHORIZED,
         E::RoleReserved
         | E::RoleUnknown
         | E::RoleForbidden
@@ -201,14 +203,20 @@ fn status(code: ErrorCode) -> StatusCode {
         | E::IdentityChanged
         | E::DryRunDisabled
         | E::ChannelDenied => StatusCode::FORBIDDEN,
-        E::FunctionNotFound | E::DatabaseUnknown | E::NotFound => StatusCode::NOT_FOUND,
+        E::FunctionNotFound | E::DatabaseUnknown | E::NotFound | E::CallbackNotFound => {
+            StatusCode::NOT_FOUND
+        }
+        E::CallbackGone => StatusCode::GONE,
         E::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         E::ParseError
         | E::InvalidRequest
         | E::InvalidParams
         | E::FunctionAmbiguous
         | E::DatabaseError => StatusCode::BAD_REQUEST,
-        E::IdempotencyConflict | E::IdempotencyInProgress | E::BatchAborted => StatusCode::CONFLICT,
+        E::IdempotencyConflict
+        | E::IdempotencyInProgress
+        | E::BatchAborted
+        | E::CallbackConflict => StatusCode::CONFLICT,
         E::BodyTooLarge | E::BatchTooLarge | E::ResultTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         E::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         E::LoginThrottled | E::BudgetExceeded => StatusCode::TOO_MANY_REQUESTS,

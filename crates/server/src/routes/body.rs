@@ -1,5 +1,7 @@
 //! Reading a request's body within its bounds.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
@@ -18,6 +20,17 @@ pub(crate) async fn read(
     body: Body,
     limit: usize,
 ) -> Result<Bytes, Problem> {
+    let bytes = collect(body, limit, config.body_timeout).await?;
+    check_kind(headers, &bytes)?;
+    Ok(bytes)
+}
+
+/// Reads the body, whatever is in it.
+pub(crate) async fn collect(
+    body: Body,
+    limit: usize,
+    timeout: Duration,
+) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(ErrorCode::BodyTooLarge).hint(format!("At most {limit} bytes."));
     // A length that is declared need not be waited for.
@@ -25,7 +38,7 @@ pub(crate) async fn read(
         return Err(too_large());
     }
     let all = Limited::new(body, limit).collect();
-    let bytes = tokio::time::timeout(config.body_timeout, all)
+    let bytes = tokio::time::timeout(timeout, all)
         .await
         .map_err(|_| Problem {
             status: StatusCode::REQUEST_TIMEOUT,
@@ -38,7 +51,11 @@ pub(crate) async fn read(
                 Problem::new(ErrorCode::InvalidRequest).message("The body could not be read.")
             }
         })?;
-    let bytes = bytes.to_bytes();
+    Ok(bytes.to_bytes())
+}
+
+/// Whether it says of itself that it is JSON.
+pub(crate) fn check_kind(headers: &HeaderMap, bytes: &Bytes) -> Result<(), Problem> {
     if is_packed(headers) {
         return Err(Problem::new(ErrorCode::UnsupportedMediaType)
             .hint("Send the body without a Content-Encoding."));
@@ -46,7 +63,7 @@ pub(crate) async fn read(
     if !bytes.is_empty() && !is_json(headers) {
         return Err(Problem::new(ErrorCode::UnsupportedMediaType));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Nothing is unpacked: a small body could become a large one.

@@ -1,0 +1,121 @@
+//! What the database says to a call.
+
+use std::time::Duration;
+
+use rolegate_pg::EngineSql;
+use rolegate_pg::own::{OwnPool, OwnPoolError};
+use uuid::Uuid;
+
+use super::call::Call;
+
+/// How long the database may take, waiting for a connection included.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The functions of the receiver's login.
+pub(super) struct Store {
+    pool: OwnPool,
+    complete: String,
+    fail: String,
+    heartbeat: String,
+    resume: String,
+}
+
+/// What became of a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// A word of `rolegate.answer_callback`.
+    pub(super) word: String,
+    pub(super) job: Option<i64>,
+    pub(super) state: Option<String>,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StoreError {
+    #[error("no connection")]
+    Pool(#[from] OwnPoolError),
+    #[error("the database refused")]
+    Statement(#[from] tokio_postgres::Error),
+    #[error("the database took too long")]
+    Deadline,
+}
+
+impl StoreError {
+    /// Whether it is about a value of the call: JSON that PostgreSQL does not take.
+    pub(super) fn is_about_the_call(&self) -> bool {
+        let Self::Statement(error) = self else {
+            return false;
+        };
+        error
+            .code()
+            .is_some_and(|code| code.code().starts_with("22") || code.code().starts_with("54"))
+    }
+}
+
+impl Store {
+    pub(super) fn new(pool: OwnPool, sql: &EngineSql) -> Self {
+        let of = |function: &str| {
+            sql.of(&format!(
+                "select verdict, job, state from rolegate.{function}"
+            ))
+        };
+        Self {
+            pool,
+            complete: of("callback_complete($1, $2::text::jsonb, $3)"),
+            fail: of("callback_fail($1, $2, $3, $4)"),
+            heartbeat: of("callback_heartbeat($1, $2, $3::text::jsonb, $4)"),
+            resume: of("callback_resume($1, $2::text::jsonb, $3)"),
+        }
+    }
+
+    /// Makes the call. It may have been made after an error, too: the same one once more says so.
+    pub(super) async fn call(
+        &self,
+        id: Uuid,
+        call: &Call,
+        digest: Option<&[u8]>,
+    ) -> Result<Verdict, StoreError> {
+        let made = tokio::time::timeout(DEADLINE, self.make(id, call, digest));
+        made.await.map_err(|_| StoreError::Deadline)?
+    }
+
+    async fn make(
+        &self,
+        id: Uuid,
+        call: &Call,
+        digest: Option<&[u8]>,
+    ) -> Result<Verdict, StoreError> {
+        let client = self.pool.get().await?;
+        let row = match call {
+            Call::Complete { payload } => {
+                let statement = client.prepare_cached(&self.complete).await?;
+                client
+                    .query_one(&statement, &[&id, payload, &digest])
+                    .await?
+            }
+            Call::Resume { payload } => {
+                let statement = client.prepare_cached(&self.resume).await?;
+                client
+                    .query_one(&statement, &[&id, payload, &digest])
+                    .await?
+            }
+            Call::Fail { error, terminal } => {
+                let statement = client.prepare_cached(&self.fail).await?;
+                client
+                    .query_one(&statement, &[&id, error, terminal, &digest])
+                    .await?
+            }
+            Call::Heartbeat { timeout, progress } => {
+                let statement = client.prepare_cached(&self.heartbeat).await?;
+                client
+                    .query_one(&statement, &[&id, timeout, progress, &digest])
+                    .await?
+            }
+        };
+        Ok(Verdict {
+            word: row.try_get(0)?,
+            job: row.try_get(1)?,
+            state: row.try_get(2)?,
+        })
+    }
+}
