@@ -3,12 +3,14 @@
 
 mod bounds;
 mod build;
+mod callbacks;
 mod load;
 mod peers;
 mod reference;
 mod tree;
 
 pub(crate) use build::{endpoint_of, is_loopback, password_target, plan, read_seal_key};
+pub(crate) use callbacks::{CallbacksSurface, Flags as CallbacksFlags, callbacks};
 pub(crate) use load::{Loaded, load};
 pub(crate) use peers::Outcome;
 pub(crate) use reference::page as reference_page;

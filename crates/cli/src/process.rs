@@ -10,11 +10,13 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use rolegate_auth::IssuerConfig;
 use rolegate_auth::PasswordCheck;
 use rolegate_auth::password::{LoginLimits, PasswordTarget};
+use rolegate_jobs::maintenance::{Connect, MaintenanceConfig};
 use rolegate_jobs::{Handlers, Worker, WorkerConfig};
 use rolegate_model::{Clock, SystemClock};
 use rolegate_pg::EngineSql;
 use rolegate_pg::wire::{Tls, TlsMode};
 use rolegate_roles::audit::minimum_versions;
+use rolegate_server::callbacks::Callbacks;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig};
 use rolegate_server::console::{self, ConsoleConfig};
 use rolegate_server::database::{Database, Shared};
@@ -24,6 +26,8 @@ use rolegate_server::router::{self, App};
 use rolegate_server::serve::{ListenLimits, Listener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::config::CallbacksSurface;
 
 /// What to run.
 #[derive(Debug)]
@@ -39,8 +43,12 @@ pub(crate) struct Surfaces {
     /// `None`: this process has no gateway.
     pub(crate) gateway_bind: Option<SocketAddr>,
     pub(crate) console: Option<ConsoleSurface>,
+    /// `None`: this process receives no callbacks.
+    pub(crate) callbacks: Option<CallbacksSurface>,
     /// `None`: this process runs no jobs.
     pub(crate) worker: Option<WorkerConfig>,
+    /// Whether this process does the upkeep of the queue, or stands by for it.
+    pub(crate) maintenance: bool,
     pub(crate) metrics_bind: SocketAddr,
     /// Bounds of the gateway's listener, and of the console's but for its connections.
     pub(crate) listen: ListenLimits,
@@ -100,6 +108,7 @@ impl OldServers {
 pub(crate) struct Running {
     pub(crate) gateway: Option<SocketAddr>,
     pub(crate) console: Option<SocketAddr>,
+    pub(crate) callbacks: Option<SocketAddr>,
     pub(crate) metrics: SocketAddr,
     pub(crate) databases: Vec<Arc<Database>>,
     workers: Vec<Worker>,
@@ -115,27 +124,21 @@ pub(crate) struct Running {
 
 impl Surfaces {
     /// Opens the databases, binds, and serves.
-    pub(crate) async fn start(self) -> anyhow::Result<Running> {
+    pub(crate) async fn start(mut self) -> anyhow::Result<Running> {
         let recorder = rolegate_server::metrics::install().context("metrics")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let mut databases = Vec::new();
-        for config in self.databases {
-            let password = self
-                .password
-                .as_ref()
-                .map(|(host, port, tls)| password_check(host, *port, *tls, &config, &clock))
-                .transpose()?;
-            let shared = Shared {
-                issuers: &self.issuers,
-                sealing_key: self.seal_key.as_deref(),
-                signing_key_life: self.key_life,
-                password,
-                clock: Arc::clone(&clock),
-            };
-            let database = Database::open(config, shared).await?;
-            self.old_servers.check(&database)?;
-            databases.push(database);
-        }
+        // The receiver has its own login, and needs none of the gateway's.
+        let callbacks = match self.callbacks.take() {
+            Some(surface) => Some(receive(surface, &self.databases, &clock).await?),
+            None => None,
+        };
+        let upkeep_of: Vec<_> = self
+            .databases
+            .iter()
+            .filter(|_| self.maintenance)
+            .map(maintenance)
+            .collect();
+        let databases = self.open(&clock).await?;
 
         let gateway = match self.gateway_bind {
             Some(bind) => Some(
@@ -154,6 +157,7 @@ impl Surfaces {
             .with_context(|| format!("metrics.bind {}", self.metrics_bind))?;
         let gateway_address = gateway.as_ref().map(Listener::address);
         let console_address = console.as_ref().map(|(listener, _)| listener.address());
+        let callbacks_address = callbacks.as_ref().map(Callbacks::address);
         let metrics_address = metrics.address();
 
         let (stop, stop_background) = (CancellationToken::new(), CancellationToken::new());
@@ -162,6 +166,12 @@ impl Surfaces {
             database.start(&background, &stop_background);
         }
         background.spawn(upkeep(recorder.clone(), stop_background.clone()));
+        for config in upkeep_of {
+            background.spawn(rolegate_jobs::maintenance::run(
+                config,
+                stop_background.clone(),
+            ));
+        }
         let mut workers = Vec::new();
         if let Some(config) = &self.worker {
             rolegate_jobs::metrics::describe();
@@ -169,7 +179,9 @@ impl Surfaces {
                 workers.push(work(database, config.clone()).await?);
             }
         }
-        let health = Health::new(databases.clone(), Some(recorder));
+        let pools = callbacks.iter().map(|callbacks| callbacks.pool().clone());
+        let pools = pools.map(|pool| ("callbacks".to_owned(), pool)).collect();
+        let health = Health::probing(databases.clone(), pools, Some(recorder));
         let app = App::new(databases.clone(), self.gateway, stop.clone());
         if let Some(listener) = gateway {
             let router = router::gateway(app.clone());
@@ -180,6 +192,9 @@ impl Surfaces {
             let limits = self.listen.with_connections(surface.max_connections);
             listeners.spawn(listener.serve(router::console(app), limits, stop.clone()));
         }
+        if let Some(callbacks) = callbacks {
+            listeners.spawn(callbacks.serve(stop.clone()));
+        }
         // Health goes on answering while requests drain.
         background.spawn(metrics.serve(
             health::router(Arc::clone(&health)),
@@ -189,6 +204,7 @@ impl Surfaces {
         Ok(Running {
             gateway: gateway_address,
             console: console_address,
+            callbacks: callbacks_address,
             metrics: metrics_address,
             databases,
             workers,
@@ -199,6 +215,32 @@ impl Surfaces {
             background,
             shutdown: self.shutdown,
         })
+    }
+
+    /// Opens the databases, if there is a surface that uses what the gateway does.
+    async fn open(&mut self, clock: &Arc<dyn Clock>) -> anyhow::Result<Vec<Arc<Database>>> {
+        let mut databases = Vec::new();
+        if self.gateway_bind.is_none() && self.console.is_none() && self.worker.is_none() {
+            return Ok(databases);
+        }
+        for config in std::mem::take(&mut self.databases) {
+            let password = self
+                .password
+                .as_ref()
+                .map(|(host, port, tls)| password_check(host, *port, *tls, &config, clock))
+                .transpose()?;
+            let shared = Shared {
+                issuers: &self.issuers,
+                sealing_key: self.seal_key.as_deref(),
+                signing_key_life: self.key_life,
+                password,
+                clock: Arc::clone(clock),
+            };
+            let database = Database::open(config, shared).await?;
+            self.old_servers.check(&database)?;
+            databases.push(database);
+        }
+        Ok(databases)
     }
 }
 
@@ -255,10 +297,35 @@ pub(crate) async fn signalled() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Binds the callbacks surface, for its database.
+async fn receive(
+    surface: CallbacksSurface,
+    databases: &[DatabaseConfig],
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Callbacks> {
+    let database = databases
+        .iter()
+        .find(|database| database.name == surface.database);
+    let database = database.context("callbacks.database")?;
+    let login = database.own_login("receiver");
+    let callbacks = Callbacks::bind(
+        surface.listen,
+        &database.endpoint,
+        &login,
+        &database.engine_schema,
+        Arc::clone(clock),
+    );
+    Ok(callbacks.await?)
+}
+
 /// Runs the jobs of a database: those whose kind is a SQL function.
 async fn work(database: &Arc<Database>, config: WorkerConfig) -> anyhow::Result<Worker> {
     let settings = database.config();
     let handlers = Handlers::default().others(FunctionJobs::new(Arc::clone(database)));
+    let config = WorkerConfig {
+        direct: settings.direct.clone(),
+        ..config
+    };
     Worker::start(
         &settings.endpoint,
         &settings.own_login("worker"),
@@ -268,6 +335,16 @@ async fn work(database: &Arc<Database>, config: WorkerConfig) -> anyhow::Result<
     )
     .await
     .with_context(|| format!("the worker of the database {}", database.name()))
+}
+
+/// The upkeep of a database's queue, as the login for it, past a pooler.
+fn maintenance(database: &DatabaseConfig) -> MaintenanceConfig {
+    let connect = Connect {
+        endpoint: database.direct_endpoint().clone(),
+        login: database.own_login("maintenance"),
+    };
+    let sql = EngineSql::new(&database.engine_schema);
+    MaintenanceConfig::new(&database.name, connect, sql)
 }
 
 async fn upkeep(recorder: PrometheusHandle, stop: CancellationToken) {

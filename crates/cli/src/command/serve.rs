@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use rolegate_server::console::ConsoleConfig;
 
-use crate::config;
+use crate::config::{self, CallbacksFlags};
 use crate::process::{ConsoleSurface, OldServers, Surfaces, signalled};
 
 /// Runs surfaces and the metrics listener until SIGTERM.
@@ -27,6 +27,12 @@ pub(crate) struct Serve {
     /// Lets the console listen beyond loopback: TLS is in front.
     #[arg(long)]
     allow_public_bind: bool,
+    /// Address of the callbacks; over the configuration.
+    #[arg(long, value_name = "ADDRESS")]
+    callbacks: Option<SocketAddr>,
+    /// Lets anybody on loopback answer callbacks: there is no key.
+    #[arg(long)]
+    allow_unsigned: bool,
     /// Address of metrics and health; over the configuration.
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
@@ -41,6 +47,10 @@ enum Surface {
     Console,
     /// Runs jobs: SQL functions, as the roles that enqueued them.
     Worker,
+    /// Answers from outside to jobs that wait: public.
+    Callbacks,
+    /// The upkeep of the queue: jobs by the clock, workers that died, space.
+    Maintenance,
 }
 
 impl std::fmt::Display for Surface {
@@ -49,6 +59,8 @@ impl std::fmt::Display for Surface {
             Self::Gateway => f.write_str("gateway"),
             Self::Console => f.write_str("console"),
             Self::Worker => f.write_str("worker"),
+            Self::Callbacks => f.write_str("callbacks"),
+            Self::Maintenance => f.write_str("maintenance"),
         }
     }
 }
@@ -71,6 +83,15 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
     if password.is_some() && plan.seal_key.is_none() {
         anyhow::bail!("login.address needs signing.seal_key_file: a password login gives a token");
     }
+    let callbacks = runs(Surface::Callbacks)
+        .then(|| {
+            let flags = CallbacksFlags {
+                bind: command.callbacks,
+                allow_unsigned: command.allow_unsigned,
+            };
+            config::callbacks(&config, flags)
+        })
+        .transpose()?;
     let surfaces = Surfaces {
         databases: plan.databases,
         gateway: plan.gateway,
@@ -81,7 +102,9 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         gateway_bind: runs(Surface::Gateway)
             .then(|| command.gateway.unwrap_or(config.gateway.bind)),
         console,
+        callbacks,
         worker: runs(Surface::Worker).then_some(plan.worker),
+        maintenance: runs(Surface::Maintenance),
         metrics_bind: command.metrics.unwrap_or(config.metrics.bind),
         listen: plan.listen,
         shutdown: Duration::from_secs(config.gateway.shutdown_seconds),
@@ -108,7 +131,7 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
     let ready = async {
         tracing::info!(
             gateway = address(running.gateway), console = address(running.console),
-            metrics = %running.metrics, "ready"
+            callbacks = address(running.callbacks), metrics = %running.metrics, "ready"
         );
         std::future::pending::<()>().await;
     };

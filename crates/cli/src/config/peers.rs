@@ -44,6 +44,8 @@ pub(crate) enum Part {
     BindPort,
     BodyBytes,
     BudgetRows,
+    CallbackPrefix,
+    CallbackSecret,
     DatabaseHost,
     DatabaseName,
     DatabasePort,

@@ -8,6 +8,8 @@ use rolegate_auth::IssuerConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::callbacks::Callbacks;
+
 /// `rolegate.toml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) console: Console,
     /// The worker surface: jobs.
     pub(crate) worker: Worker,
+    /// The callbacks surface: answers from outside to jobs that wait.
+    pub(crate) callbacks: Callbacks,
     /// The metrics and health listener.
     pub(crate) metrics: Metrics,
     /// Databases by the name they have in paths and in the `db_name` claim.

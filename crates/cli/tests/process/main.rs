@@ -1,5 +1,7 @@
-//! `rolegate serve` as a process: signals under load, and a database that restarts under load.
+//! `rolegate serve` as a process: signals under load, a database that restarts under load, and
+//! callbacks.
 
+mod callbacks;
 mod client;
 mod load;
 mod place;

@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::task::JoinHandle;
 
 /// Far more than a start or an end takes.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// `gateway.shutdown_seconds` of these tests.
 pub(crate) const SHUTDOWN: Duration = Duration::from_secs(8);
@@ -77,7 +77,7 @@ impl Place {
         place
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.directory.path().join(name).display().to_string()
     }
 
@@ -123,20 +123,27 @@ impl Place {
         client.batch_execute(FUNCTIONS).await.expect(FUNCTIONS);
     }
 
-    /// Runs `rolegate serve` until it is ready.
-    pub(crate) async fn serve(&self) -> Serving {
+    /// The section of the configuration that leads to the database.
+    pub(crate) fn database(&self) -> String {
         let socket = self.cluster.socket_dir().display().to_string();
         let socket = socket.replace('/', "%2F");
+        let (port, version) = (self.cluster.port(), self.cluster.version());
+        format!(
+            "[databases.app]\nurl = \"postgresql://{socket}:{port}/mine\"\n\
+             accept_server_version = \"{version}\"\n"
+        )
+    }
+
+    /// Runs `rolegate serve` until it is ready.
+    pub(crate) async fn serve(&self) -> Serving {
         let configuration = format!(
             "[gateway]\nbind = \"127.0.0.1:0\"\nshutdown_seconds = {}\n\
              [metrics]\nbind = \"127.0.0.1:0\"\n\
              [signing]\nseal_key_file = \"{}\"\n\
-             [databases.app]\nurl = \"postgresql://{socket}:{}/mine\"\n\
-             accept_server_version = \"{}\"\n",
+             {}",
             SHUTDOWN.as_secs(),
             self.path("data/seal.key"),
-            self.cluster.port(),
-            self.cluster.version(),
+            self.database(),
         );
         std::fs::write(self.path("rolegate.toml"), configuration).expect("our directory");
         let arguments = ["serve", "--config", &self.path("rolegate.toml")].map(str::to_owned);
@@ -227,7 +234,7 @@ async fn rest(mut log: Lines<BufReader<ChildStderr>>) -> Vec<String> {
     said
 }
 
-fn program(arguments: &[String]) -> Command {
+pub(crate) fn program(arguments: &[String]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rolegate"));
     command
         .args(arguments)
@@ -238,7 +245,7 @@ fn program(arguments: &[String]) -> Command {
     command
 }
 
-fn signal(child: &Child, what: Signal) {
+pub(crate) fn signal(child: &Child, what: Signal) {
     let pid = child.id().expect("it runs");
     let pid = Pid::from_raw(i32::try_from(pid).expect("a process id"));
     kill(pid, what).expect("it is ours");

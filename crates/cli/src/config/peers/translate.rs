@@ -97,7 +97,7 @@ pub(crate) fn translate(
 }
 
 /// One variable, one key.
-const PLAIN: [(Part, &str, Convert); 9] = [
+const PLAIN: [(Part, &str, Convert); 11] = [
     (Part::LogLevel, "log.level", values::level),
     (Part::Origins, "gateway.allowed_origins", values::list),
     (Part::BodyBytes, "gateway.max_body_bytes", values::number),
@@ -105,6 +105,8 @@ const PLAIN: [(Part, &str, Convert); 9] = [
     (Part::DryRun, "gateway.dry_run", values::dry_run),
     (Part::PublicUrl, "gateway.public_url", values::text),
     (Part::LoginHours, "login.token_seconds", values::hours),
+    (Part::CallbackPrefix, "callbacks.prefix", values::text),
+    (Part::CallbackSecret, "callbacks.secret", values::secret),
     (Part::MetricsAddress, "metrics.bind", values::address),
     (Part::MetricsPort, "metrics.bind", values::port),
 ];
