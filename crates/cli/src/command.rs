@@ -4,10 +4,12 @@ mod audit;
 mod completions;
 mod config;
 mod connect;
+mod cron;
 mod demo;
 mod dev;
 mod explain;
 mod keys;
+mod maintenance;
 mod migrate;
 mod roles;
 mod serve;
@@ -37,6 +39,7 @@ const SERVE_EXAMPLES: &str = "\
 Examples:
   rolegate config check && rolegate serve
   rolegate serve gateway console
+  rolegate serve worker maintenance
   rolegate --config /etc/rolegate/staging.toml serve --gateway 127.0.0.1:9000
 
 Without a configuration of your own, `rolegate dev` is the way to start.";
@@ -141,6 +144,14 @@ enum Command {
     /// Our own keys: rotate the one that signs tokens of password logins.
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Jobs by the clock: declare entries, list them, pause, trigger and remove them.
+    #[command(subcommand)]
+    Cron(cron::Cron),
+    /// The upkeep of the queue, without a configuration: once, or until SIGTERM.
+    ///
+    /// As `rolegate_maintenance`: it is this login that connects, whoever the URL names.
+    #[command(subcommand)]
+    Maintenance(maintenance::Maintenance),
     /// Says whether a role may do something, and what decides it.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(explain::Explain),
@@ -180,6 +191,8 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Roles(command) => roles::run(command).await,
             Command::Token(command) => token::run(command).await,
             Command::Keys(command) => keys::run(command).await,
+            Command::Cron(command) => cron::run(command).await,
+            Command::Maintenance(command) => maintenance::run(command).await,
             Command::Explain(command) => explain::run(command).await,
             Command::Audit(command) => audit::run(command, named).await,
             Command::Config(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),

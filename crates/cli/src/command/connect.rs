@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use rolegate_pg::cluster::Admissions;
+use rolegate_pg::wire::{ChannelBinding, Endpoint, Login};
 use rolegate_roles::names::Names;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::Client;
 
+use crate::config::endpoint_of;
 use crate::development::{self, Record};
 
 /// Over these options in the help, which many commands share.
@@ -76,6 +78,25 @@ impl Target {
             config.password(password.expose_secret());
         }
         open(config).await
+    }
+
+    /// Where it is, and another login, for what connects by itself.
+    pub(crate) fn login(&self, user: &str) -> anyhow::Result<(Endpoint, Login)> {
+        let config = self.config()?;
+        let endpoint = endpoint_of(&config, None, ChannelBinding::Require)?;
+        let stored = match &self.data_dir {
+            Some(data_dir) => development::password_of(data_dir, user)?,
+            None => None,
+        };
+        let given = || {
+            let password = String::from_utf8(config.get_password()?.to_vec()).ok()?;
+            Some(SecretString::from(password))
+        };
+        let login = Login {
+            user: user.to_owned(),
+            password: stored.or_else(given),
+        };
+        Ok((endpoint, login))
     }
 
     /// Whether `--data-dir` names it.

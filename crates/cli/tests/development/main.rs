@@ -1,6 +1,7 @@
 //! `rolegate dev`, as a program.
 
 mod audit;
+mod cron;
 mod given;
 mod installation;
 mod keys;

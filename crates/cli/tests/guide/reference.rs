@@ -154,13 +154,16 @@ fn literals(source: &str) -> impl Iterator<Item = &str> {
 
 fn is_metric(text: &str) -> bool {
     // Names of roles and crates begin like that too.
-    const ENDS: [&str; 6] = [
+    const ENDS: [&str; 9] = [
         "_total",
         "_seconds",
         "_streams",
         "_connections",
         "_idle",
         "_waiting",
+        "_leader",
+        "_segments",
+        "_transactions",
     ];
     text.strip_prefix("rolegate_").is_some_and(|rest| {
         rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
