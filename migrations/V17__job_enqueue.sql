@@ -109,18 +109,45 @@ set search_path = pg_catalog, rolegate, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    lane integer := (select q.id from rolegate.job_queue q where q.name = queue) * 4 + priority - 1;
-    principal constant bigint := rolegate.job_principal();
+    lane integer;
+    segment smallint;
+    principal bigint;
+    actor constant name := coalesce(
+        nullif(pg_catalog.current_setting('role'), 'none')::name, session_user);
+    -- As in job_principal() for a session without claims; NULL finds nobody.
+    wanted constant bytea := case
+        when pg_catalog.current_setting('rolegate.signed_claims', true) <> '' then null
+        else pg_catalog.sha256(pg_catalog.convert_to(
+            pg_catalog.concat_ws(
+                '|', pg_catalog.to_regrole(pg_catalog.quote_ident(actor))::oid, actor, ''),
+            'UTF8'))
+    end;
     flags constant smallint := case when unique_key is null then 0 else 1 end;
     options jsonb;
     holder bigint;
     made bigint;
 begin
+    -- Everything is looked up at once: a statement costs more than a look. The segment is that of
+    -- write_segment().
+    select
+        q.id * 4 + priority - 1,
+        (select p.id from rolegate.job_principal p where p.digest = wanted limit 1),
+        coalesce(
+            (
+                select t.segment from rolegate.job_turn t
+                where t.usable_from <= pg_catalog.now() order by t.turn desc limit 1
+            ),
+            (select t.segment from rolegate.job_turn t order by t.turn limit 1))
+    into lane, principal, segment
+    from rolegate.job_queue q where q.name = queue;
     -- Said in one expression, and explained there.
     if (kind <> '' and pg_catalog.length(kind) <= 200 and args is not null and lane is not null
         and priority between 1 and 4 and max_attempts between 1 and 1000) is not true
     then
         lane := rolegate.job_lane(kind, args, queue, priority, max_attempts);
+    end if;
+    if principal is null then
+        principal := rolegate.job_principal();
     end if;
 
     if deadline is not null or tags is not null or metadata is not null or trace is not null then
@@ -170,15 +197,7 @@ begin
     elsif made is null then
         insert into rolegate.job (lane, segment, max_attempts, flags, kind, principal, args, options)
         values (
-            lane,
-            -- As in write_segment().
-            coalesce(
-                (
-                    select t.segment from rolegate.job_turn t
-                    where t.usable_from <= pg_catalog.now() order by t.turn desc limit 1
-                ),
-                (select t.segment from rolegate.job_turn t order by t.turn limit 1)),
-            max_attempts, flags, kind, principal, args, options)
+            lane, segment, max_attempts, flags, kind, principal, args, options)
         returning id into strict made;
         -- As in wake().
         if not pg_catalog.pg_try_advisory_xact_lock_shared(
@@ -189,7 +208,7 @@ begin
     else
         insert into rolegate.job (id, lane, segment, max_attempts, flags, kind, principal, args, options)
         values (
-            made, lane, rolegate.write_segment(), max_attempts, flags, kind, principal, args, options);
+            made, lane, segment, max_attempts, flags, kind, principal, args, options);
         perform rolegate.wake(lane / 4);
     end if;
     return made;
