@@ -54,6 +54,8 @@ pub struct WorkerConfig {
     pub poll: Duration,
     /// How long handlers may go on when it stops.
     pub shutdown: Duration,
+    /// Where it waits to be woken, past a pooler; `None`: where it works.
+    pub direct: Option<Endpoint>,
 }
 
 impl Default for WorkerConfig {
@@ -67,6 +69,7 @@ impl Default for WorkerConfig {
             pulse: Duration::from_secs(10),
             poll: Duration::from_secs(1),
             shutdown: Duration::from_secs(30),
+            direct: None,
         }
     }
 }
@@ -180,7 +183,11 @@ impl Worker {
             .helpers
             .spawn(pulse::run(Arc::clone(&shared), tasks.stop_helpers.clone()));
         let waking = waking::Waking {
-            endpoint: endpoint.clone(),
+            endpoint: shared
+                .config
+                .direct
+                .clone()
+                .unwrap_or_else(|| endpoint.clone()),
             login: login.clone(),
             announce: sql.of("select rolegate.await_jobs($1::pg_catalog.text::pg_catalog.int4[])"),
         };
