@@ -62,7 +62,18 @@ pub(crate) async fn run(
     statement: Statement,
     access: Access,
 ) -> Result<Option<Bytes>, Problem> {
-    let reply = session.run_own(statement, access).await?;
+    let reply = session
+        .run_own(statement, access)
+        .await
+        .map_err(|problem| match problem.sqlstate.as_deref() {
+            // A standby, or a database that is read-only by default: our statements fit.
+            Some("25006") => Problem {
+                sqlstate: problem.sqlstate,
+                ..Problem::new(ErrorCode::DatabaseUnavailable)
+            }
+            .message("The database takes no writes."),
+            _ => problem,
+        })?;
     Ok(reply
         .results
         .first()

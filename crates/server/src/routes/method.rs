@@ -59,9 +59,10 @@ pub(crate) async fn post(
             (false, _) => result.map(bare),
         }
     };
-    answer
+    let response = answer
         .await
-        .unwrap_or_else(|problem: Problem| problem.into_response_for(&context))
+        .unwrap_or_else(|problem: Problem| problem.into_response_for(&context));
+    rpc::with_allow(response)
 }
 
 /// A call of a STABLE or IMMUTABLE function, read only, with an `ETag`.
@@ -86,14 +87,10 @@ pub(crate) async fn get(
         let result = session.run(call).await?;
         Ok(tagged(result, &headers))
     };
-    let mut response = answer
+    let response = answer
         .await
         .unwrap_or_else(|problem: Problem| problem.into_response_for(&context));
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let allow = response.headers_mut().entry(header::ALLOW);
-        allow.or_insert(HeaderValue::from_static("POST"));
-    }
-    response
+    rpc::with_allow(response)
 }
 
 /// Rows as they come, one JSON text a line.

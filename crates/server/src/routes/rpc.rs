@@ -31,10 +31,10 @@ pub(crate) async fn handle(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match answer(&app, &database, &context, &headers, body).await {
-        Ok(response) => response,
-        Err(problem) => rpc_problem(&problem, None, &context),
-    }
+    let response = answer(&app, &database, &context, &headers, body)
+        .await
+        .unwrap_or_else(|problem| rpc_problem(&problem, None, &context));
+    with_allow(response)
 }
 
 async fn answer(
@@ -275,6 +275,17 @@ pub(crate) fn rpc_problem(
     problem.write_rpc(&mut out, id, &context.id);
     let mut response = json(problem.status, out.freeze());
     problem.decorate(response.headers_mut());
+    response
+}
+
+/// With what RFC 9110 wants of a 405, whoever said it: a function that is called by GET and may
+/// write, one that writes although it is declared not to, or one that sets this status itself.
+/// What may write is called with POST. The router has its own list for a path without the method.
+pub(crate) fn with_allow(mut response: Response) -> Response {
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allow = response.headers_mut().entry(header::ALLOW);
+        allow.or_insert(HeaderValue::from_static("POST"));
+    }
     response
 }
 

@@ -75,6 +75,41 @@ async fn a_token_works_from_its_minting_to_its_revocation() {
     .await;
 }
 
+/// A standby is the same: what is wrong is not the method.
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_unavailable_for_them() {
+    for_each_version(async |db| {
+        let people = People::make(db, Mode::Login).await;
+        let console = Console::start_with(db, Options::default()).await;
+        let operator = console.gateway.token(&people.operator).await;
+        let read_only = format!(
+            "alter role \"{}\" set default_transaction_read_only = on",
+            people.operator
+        );
+        let admin = db.superuser().await;
+        admin.batch_execute(&read_only).await.expect("altered");
+        let wanted = json!({"role": people.target, "description": ""});
+        // A connection that was there before still writes until it is replaced.
+        let (status, code, body) = loop {
+            let answer = outcome(console.mint(Some(&operator), &wanted)).await;
+            if answer.0 != 201 {
+                break answer;
+            }
+        };
+        assert_eq!(
+            (status, code.as_str()),
+            (503, "database_unavailable"),
+            "{body}"
+        );
+        assert!(
+            body.contains("25006") && body.contains("no writes"),
+            "{body}"
+        );
+        console.page(&operator, "").await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_token_lives_as_long_as_it_was_asked_for() {
     for_each_version(async |db| {
