@@ -15,5 +15,5 @@ mod request;
 mod worker;
 
 pub use reply::{Reply, Rows, SessionError};
-pub use request::{Access, ClaimsSigner, End, Finish, Limits, Request, Transaction};
+pub use request::{Access, ClaimsSigner, End, Finish, Limits, Request, Reread, Transaction};
 pub(crate) use worker::{Health, Job, Worker, WorkerSettings};

@@ -16,4 +16,4 @@ mod fixture;
 
 pub use error::CallError;
 pub use params::Params;
-pub use statement::{Call, Column, ColumnText, Shape, prepare};
+pub use statement::{Call, Column, ColumnText, Reread, Shape, prepare};

@@ -32,8 +32,20 @@ pub struct Call {
     pub access: Access,
     /// How to read the rows.
     pub shape: Shape,
+    /// What makes one JSON text of a procedure's row, where its text alone does not say enough.
+    pub reread: Option<Reread>,
     /// The function that was chosen.
     pub function: Arc<Function>,
+}
+
+/// The columns of a procedure's row go back to PostgreSQL as parameters, which makes JSON of them
+/// as it does of a function's result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reread {
+    /// The statement.
+    pub sql: Arc<str>,
+    /// Types of its parameters.
+    pub types: Vec<u32>,
 }
 
 /// How to read the rows of a call.
@@ -67,7 +79,7 @@ pub enum ColumnText {
     Number,
     /// JSON already.
     Json,
-    /// A string. Arrays and composites too, in PostgreSQL's text form.
+    /// A string.
     String,
 }
 
@@ -91,11 +103,16 @@ fn call(snapshot: &Snapshot, resolved: &Resolved<'_>) -> Result<Call, InvalidPar
     let written = Written::of(types, resolved)?;
     let name = quote::qualified(&function.schema, &function.name);
     let invocation = format!("{name}({})", written.list);
+    let mut reread = None;
     let (sql, shape) = match function.kind {
-        FunctionKind::Procedure => (
-            format!("call {invocation}"),
-            procedure_shape(types, function),
-        ),
+        FunctionKind::Procedure => {
+            reread = reread_of(types, function);
+            let shape = match &reread {
+                Some(_) => Shape::Scalar,
+                None => procedure_shape(types, function),
+            };
+            (format!("call {invocation}"), shape)
+        }
         FunctionKind::Function => select(types, function, &invocation),
     };
     let access = match (function.kind, function.volatility) {
@@ -109,6 +126,7 @@ fn call(snapshot: &Snapshot, resolved: &Resolved<'_>) -> Result<Call, InvalidPar
         statement,
         access,
         shape,
+        reread,
         function: Arc::clone(function),
     })
 }
@@ -143,6 +161,41 @@ fn select(types: &Types, function: &Function, invocation: &str) -> (String, Shap
         Shape::Scalar
     };
     (format!("select ({json})::pg_catalog.text{from}"), shape)
+}
+
+/// What reads the row of a procedure again; `None` if the text of each column is enough. It costs
+/// a round trip, so it is only for types whose JSON PostgreSQL has to make: what is made of other
+/// values, points in time, and what an extension may have a cast to JSON for.
+fn reread_of(types: &Types, function: &Function) -> Option<Reread> {
+    let columns = &function.returns.columns;
+    let is_plain = |(_, type_oid): &(String, u32)| match Kind::of(types, *type_oid) {
+        Kind::Array(_) | Kind::Composite(_) | Kind::Foreign => false,
+        _ => !matches!(
+            kind::base(types, *type_oid),
+            kind::oid::DATE | kind::oid::TIMESTAMP | kind::oid::TIMESTAMPTZ
+        ),
+    };
+    if columns.iter().all(is_plain) {
+        return None;
+    }
+    let list: Vec<String> = columns
+        .iter()
+        .zip(1..)
+        .map(|((name, _), number)| format!("${number} as {}", quote::ident(name)))
+        .collect();
+    let sql = format!(
+        "select pg_catalog.row_to_json(result.*)::pg_catalog.text from (select {}) result /* {} */",
+        list.join(", "),
+        function.oid
+    );
+    // A value of a domain has passed its constraints.
+    let types = columns
+        .iter()
+        .map(|(_, type_oid)| kind::base(types, *type_oid));
+    Some(Reread {
+        sql: sql.into(),
+        types: types.collect(),
+    })
 }
 
 fn procedure_shape(types: &Types, function: &Function) -> Shape {

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use rolegate_model::ErrorCode;
 use rolegate_pg::catalog::{Function, FunctionKind};
 use rolegate_pg::session::{
-    Access, End, Finish, Limits, Reply, Request, SessionError, Transaction,
+    Access, End, Finish, Limits, Reply, Request, Reread, SessionError, Transaction,
 };
 use rolegate_pg::{Statement, spool};
 use rolegate_rpc::envelope::EnvelopeError;
@@ -205,6 +205,15 @@ impl Session {
         let read_only = finish.is_none()
             && !calls.is_empty()
             && calls.iter().all(|call| call.access == Access::ReadOnly);
+        let rereads = calls.iter().enumerate().filter_map(|(statement, call)| {
+            let reread = call.reread.as_ref()?;
+            Some(Reread {
+                statement,
+                sql: Arc::clone(&reread.sql),
+                types: reread.types.clone(),
+            })
+        });
+        let rereads = rereads.collect();
         Request {
             role: principal.role.clone(),
             claims: Arc::clone(&principal.claims),
@@ -218,6 +227,7 @@ impl Session {
             search_path: Arc::clone(&self.database.search_path),
             settings,
             statements: calls.into_iter().map(|call| call.statement).collect(),
+            rereads,
             finish,
             limits: Limits {
                 deadline: Instant::now() + timeout + self.database.config.pools.wait_timeout,

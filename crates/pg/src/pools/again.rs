@@ -31,6 +31,7 @@ impl Again {
             search_path: Arc::clone(&request.search_path),
             settings: request.settings.clone(),
             statements: request.statements.clone(),
+            rereads: request.rereads.clone(),
             finish: None,
             limits: request.limits,
             stream: request.stream.clone(),

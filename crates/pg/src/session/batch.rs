@@ -57,6 +57,8 @@ pub(super) enum Step {
     Settings,
     /// The caller's statement with this index.
     Call(usize),
+    /// Our statement that makes another result of this one of the caller's.
+    Reread(usize),
     /// Our statement after the caller's.
     Finish,
     Constraints,
@@ -135,6 +137,16 @@ impl SegmentWriter<'_> {
             self.statement(request.role.oid, statement, Step::Call(index))?;
         }
         Ok(())
+    }
+
+    /// A statement that reads a row of the caller's again.
+    pub(super) fn reread(
+        &mut self,
+        role_oid: u32,
+        index: usize,
+        statement: &Statement,
+    ) -> io::Result<()> {
+        self.statement(role_oid, statement, Step::Reread(index))
     }
 
     /// Everything after the caller's statements, up to and including `Sync`.

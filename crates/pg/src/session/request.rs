@@ -30,12 +30,27 @@ pub struct Request {
     pub settings: Vec<(Cow<'static, str>, Bytes)>,
     /// The caller's statements, in order.
     pub statements: Vec<Statement>,
+    /// Rows of the caller's statements that are given back to the server.
+    pub rereads: Vec<Reread>,
     /// A statement of ours that needs the results of the caller's.
     pub finish: Option<Finish>,
     /// Bounds.
     pub limits: Limits,
     /// Where rows go as they arrive; without it they are collected into the reply.
     pub stream: Option<crate::spool::Writer>,
+}
+
+/// The row of a caller's statement becomes the parameters of a statement of ours, in the same
+/// transaction, and the row of that one is its result: `call` can't be part of a query that would
+/// make JSON of what it gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reread {
+    /// Index of the caller's statement.
+    pub statement: usize,
+    /// Our statement.
+    pub sql: Arc<str>,
+    /// Types of its parameters, one for each column of the row.
+    pub types: Vec<u32>,
 }
 
 /// Makes the last statement of a transaction from the results before it.

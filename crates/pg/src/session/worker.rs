@@ -18,9 +18,11 @@ use super::request::{ClaimsSigner, Request};
 use crate::wire::{Batch, ConnectError, Connection, DbError, Endpoint, Login};
 
 mod answer;
+mod rest;
 mod setup;
 
 use answer::Answer;
+use rest::Rest;
 
 /// How long a cancelled statement may take to end before the connection is given up.
 const CANCEL_GRACE: Duration = Duration::from_secs(3);
@@ -174,12 +176,12 @@ impl Worker {
             segment: &mut segment,
         };
         writer.open(&session, &request)?;
-        let mut finish = request.finish.take();
-        if finish.is_some() {
-            writer.batch.flush();
-        } else {
+        let mut rest = Rest::of(&mut request);
+        if rest.is_empty() {
             writer.close(&session, &request, None)?;
             hygiene::write(&mut self.batch, self.hygiene.as_ref())?;
+        } else {
+            writer.batch.flush();
         }
         let stream = request.stream.take();
         answer.expect(segment, request.statements.len());
@@ -212,25 +214,18 @@ impl Worker {
                     return Ok(status);
                 }
             }
-            if answer.calls_are_over()
-                && let Some(make) = finish.take()
-            {
-                let statement = answer.make_finish(make);
+            if answer.calls_are_over() && !rest.is_empty() {
                 let mut segment = answer.take_segment();
                 let mut writer = SegmentWriter {
                     batch: &mut self.batch,
                     names: &mut self.names,
                     segment: &mut segment,
                 };
-                if statement.is_some() {
-                    writer.close(&session, &request, statement.as_ref())?;
-                } else {
-                    // The calls must not stay without the statement that belongs to them.
-                    writer.withdraw()?;
-                    answer.withdraw();
-                }
+                rest.write(&mut writer, &session, &request, answer)?;
                 answer.put_segment(segment);
-                hygiene::write(&mut self.batch, self.hygiene.as_ref())?;
+                if rest.is_empty() {
+                    hygiene::write(&mut self.batch, self.hygiene.as_ref())?;
+                }
                 let bytes = self.batch.take();
                 tokio::time::timeout(CANCEL_GRACE, self.connection.send(bytes))
                     .await

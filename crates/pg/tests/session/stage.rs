@@ -338,6 +338,7 @@ pub(crate) fn request(who: &Principal, statements: impl IntoIterator<Item = Stat
             Bytes::from_static(b"20000"),
         )],
         statements: statements.into_iter().collect(),
+        rereads: Vec::new(),
         finish: None,
         limits: Limits {
             deadline: Instant::now() + Duration::from_secs(20),

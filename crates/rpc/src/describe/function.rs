@@ -192,15 +192,6 @@ impl Described<'_> {
             .map(|(name, _)| name.as_str())
             .collect();
         row["required"] = json!(names);
-        // A procedure's columns that are no JSON come in their text form.
-        if self.function.kind == FunctionKind::Procedure {
-            for (name, type_oid) in &returns.columns {
-                let kind = Kind::of(self.snapshot.types(), *type_oid);
-                if matches!(kind, Kind::Array(_) | Kind::Composite(_)) {
-                    row["properties"][name] = json!({"type": ["string", "null"]});
-                }
-            }
-        }
         row
     }
 }

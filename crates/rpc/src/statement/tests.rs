@@ -68,8 +68,47 @@ fn procedures() {
             text: ColumnText::Number
         }
     );
+    assert_eq!(call.reread, None);
     insta::assert_snapshot!(sql("tidy", "{}"), @r#"call "api"."tidy"() /* 30010 */"#);
     assert_eq!(prepared("tidy", "{}").shape, Shape::Void);
+}
+
+/// A procedure that gives these columns.
+fn giving(columns: &[(&str, u32)]) -> Call {
+    let mut wanted = function(30020, "give").procedure();
+    for (name, type_oid) in columns {
+        wanted = wanted.mode_arg(ArgumentMode::Out, name, *type_oid);
+    }
+    let snapshot = fixture::snapshot(vec![wanted.columns(columns)]);
+    let params = Params::from_json(None).expect("params");
+    prepare(&snapshot, "give", &params, |_| true).expect("callable")
+}
+
+#[test]
+fn what_a_procedure_gives_is_read_again_if_its_text_is_no_json() {
+    let call = giving(&[("a\"b", oid::INT8), ("tags", fixture::TAGS)]);
+    assert_eq!(call.shape, Shape::Scalar);
+    let reread = call.reread.expect("an array");
+    insta::assert_snapshot!(reread.sql, @r#"select pg_catalog.row_to_json(result.*)::pg_catalog.text from (select $1 as "a""b", $2 as "tags") result /* 30020 */"#);
+    assert_eq!(reread.types, [oid::INT8, fixture::TEXT_ARRAY]);
+    for (type_oid, again) in [
+        (fixture::ITEM, true),
+        (fixture::ITEM_ARRAY, true),
+        (fixture::CITEXT, true),
+        (oid::TIMESTAMPTZ, true),
+        (oid::DATE, true),
+        (fixture::DOCUMENT, false),
+        (fixture::POSITIVE, false),
+        (fixture::MOOD, false),
+        (oid::NUMERIC, false),
+        (oid::BOOL, false),
+        (oid::BYTEA, false),
+        (oid::UUID, false),
+    ] {
+        let call = giving(&[("x", type_oid)]);
+        assert_eq!(call.reread.is_some(), again, "{type_oid}");
+        assert_eq!(call.shape == Shape::Scalar, again, "{type_oid}");
+    }
 }
 
 #[test]

@@ -57,6 +57,85 @@ async fn arguments_and_results_keep_their_values() {
     .await;
 }
 
+/// Arrays, composites and points in time of a procedure are the JSON that PostgreSQL makes of them.
+#[tokio::test]
+async fn a_procedure_gives_what_a_function_gives() {
+    for_each_version(async |db| {
+        let (gateway, token) = ready(db, Options::default()).await;
+        let params = r#"[["a,b", "c\"d\\", "", " ", "NULL", null, "{}", "ä"]]"#;
+        let (status, expected) = gateway.call(&token, "parts_as_function", params).await;
+        assert_eq!(status, StatusCode::OK, "{expected}");
+        for part in [
+            r#""tags":["a,b","c\"d\\","""#,
+            r#""NULL",null,"{}","ä"]"#,
+            r#""large":9007199254740993,"exact":1.10,"grid":[[1,2],[3,null]],"nothing":null"#,
+            r#""sizes":[1,2]},{"name":null,"at":"infinity","sizes":null},null]"#,
+            r#""Odd \"name\"":[9007199254740993,1.10]"#,
+        ] {
+            assert!(expected.contains(part), "{part}: {expected}");
+        }
+        let given = gateway.call(&token, "parts", params).await;
+        assert_eq!(given, (StatusCode::OK, expected.clone()));
+        // Together with what is stored with a result, and what is not to stay.
+        for (name, value, written) in [
+            ("idempotency-key", "k", "2"),
+            ("idempotency-key", "k", "2"),
+            ("prefer", "tx=rollback", "2"),
+        ] {
+            let request = gateway
+                .post("/parts", Some(&token), params)
+                .header(name, value);
+            assert_eq!(text(request).await, (StatusCode::OK, expected.clone()));
+            assert_eq!(
+                gateway.call(&token, "written", "").await.1,
+                written,
+                "{name}"
+            );
+        }
+        let call = |id: u32, method: &str, params: &str| {
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{params}}}"#)
+        };
+        let atomic = async |last: String| {
+            let calls = [
+                call(1, "parts", params),
+                call(2, "add", "[1]"),
+                call(3, "parts", params),
+            ];
+            let body = format!("[{},{last}]", calls.join(","));
+            let request = gateway.post("", Some(&token), &body);
+            text(request.header("rolegate-atomic", "true")).await.1
+        };
+        let answer = atomic(call(4, "written", "[]")).await;
+        let result =
+            |id: u32, result: &str| format!(r#"{{"jsonrpc":"2.0","result":{result},"id":{id}}}"#);
+        let results = [
+            result(1, &expected),
+            result(2, "11"),
+            result(3, &expected),
+            result(4, "4"),
+        ];
+        assert_eq!(answer, format!("[{}]", results.join(",")));
+        let answer = atomic(call(4, "parts_and_error", "[]")).await;
+        assert!(
+            answer.contains("no way") && !answer.contains("result"),
+            "{answer}"
+        );
+        for key in [None, Some("e")] {
+            let mut request = gateway.post("/parts_and_error", Some(&token), "");
+            if let Some(key) = key {
+                request = request.header("idempotency-key", key);
+            }
+            assert_eq!(text(request).await.0, StatusCode::BAD_REQUEST);
+        }
+        assert_eq!(
+            gateway.call(&token, "written", "").await.1,
+            "4",
+            "nothing was done"
+        );
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn wrong_arguments_are_named_and_errors_inside_are_never_not_found() {
     for_each_version(async |db| {
@@ -116,6 +195,82 @@ async fn get_is_for_reading_and_has_a_validator() {
         // Declared STABLE, writes: the transaction is read-only.
         let (status, body) = gateway.call(&token, "sneaky_write", "").await;
         assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{body}");
+    })
+    .await;
+}
+
+/// RFC 9110, 15.5.6: an answer with 405 says which methods there are.
+#[tokio::test]
+async fn every_405_says_what_is_allowed() {
+    for_each_version(async |db| {
+        let (gateway, token) = ready(db, Options::default()).await;
+        let rpc = |method: &str| {
+            let body = json!({"jsonrpc": "2.0", "id": 1, "method": method}).to_string();
+            gateway.post("", Some(&token), &body)
+        };
+        let lines =
+            |request: reqwest::RequestBuilder| request.header("accept", "application/x-ndjson");
+        let put = |path: &str| gateway.client.put(gateway.url(path)).bearer_auth(&token);
+        for (what, request, allowed) in [
+            ("GET", gateway.get("/write", Some(&token)), "POST"),
+            ("GET", gateway.get("/sneaky_write", Some(&token)), "POST"),
+            (
+                "lines",
+                lines(gateway.get("/rows_and_write", Some(&token))),
+                "POST",
+            ),
+            (
+                "POST",
+                gateway.post("/sneaky_write", Some(&token), ""),
+                "POST",
+            ),
+            (
+                "lines",
+                lines(gateway.post("/rows_and_sneak", Some(&token), "")),
+                "POST",
+            ),
+            ("rpc", rpc("sneaky_write"), "POST"),
+            (
+                "key",
+                gateway
+                    .post("/says_405", Some(&token), "[null]")
+                    .header("idempotency-key", "k"),
+                "POST",
+            ),
+            (
+                "the same key",
+                gateway
+                    .post("/says_405", Some(&token), "[null]")
+                    .header("idempotency-key", "k"),
+                "POST",
+            ),
+            ("raised", gateway.post("/refuses", Some(&token), ""), "POST"),
+            ("raised", rpc("refuses"), "POST"),
+            (
+                "said",
+                gateway.post("/says_405", Some(&token), "[null]"),
+                "POST",
+            ),
+            (
+                "said",
+                gateway.post("/says_405", Some(&token), "[\"GET\"]"),
+                "GET",
+            ),
+            ("path", put(""), "POST"),
+            ("path", put("/add"), "GET,HEAD,POST"),
+            ("path", put("/openapi.json"), "GET,HEAD"),
+        ] {
+            let answer = request.send().await.expect("an answer");
+            assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{what}");
+            let allow = answer.headers().get("allow");
+            let allow = allow.and_then(|value| value.to_str().ok());
+            assert_eq!(allow, Some(allowed), "{what}: {}", answer.url());
+        }
+        // Nothing of that was written, and other answers have no such header.
+        let answer = gateway.post("/written", Some(&token), "").send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.headers().get("allow"), None);
+        assert_eq!(answer.text().await.expect("a body"), "0");
     })
     .await;
 }

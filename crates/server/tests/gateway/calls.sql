@@ -29,6 +29,60 @@ create function api.series_then_error(n int) returns setof int language sql stab
     as 'select case when i < n then i else 1 / (i - i) end from generate_series(1, n) i';
 create procedure api.multiply(a int, inout b int default 3) language plpgsql
     as $$begin b := a * b; end$$;
+create type api.line as (name text, at timestamptz, sizes int[]);
+create type api.sheet as (title text, lines api.line[], more jsonb);
+create domain api.pair as int[] check (cardinality(value) = 2);
+create function api.parts_as_function(
+    inout tags text[], out large bigint, out exact numeric, out grid int[], out nothing int[],
+    out empty text[], out sheet api.sheet, out gone api.sheet, out moods api.mood[],
+    out pair api.pair, out boxes box[], out documents json[], out document jsonb, out day date,
+    out times timestamptz[], out floats float8[], out flags boolean[], out span int4range[],
+    out bytes bytea[], out "Odd ""name""" numeric[], out result text)
+language plpgsql as $$
+begin
+    large := 9007199254740993;
+    exact := 1.10;
+    grid := '[2:3][0:1]={{1,2},{3,NULL}}';
+    empty := '{}';
+    sheet := row('a "quoted", (b)\', array[
+        row('x', '2024-02-29 12:00:00+00', '{1,2}')::api.line,
+        row(null, 'infinity', null)::api.line, null], '{"n": 9007199254740993, "d": 1.10}')::api.sheet;
+    moods := '{sad,NULL,happy}';
+    pair := '{7,8}';
+    boxes := '{(1,2),(3,4);(5,6),(7,8)}';
+    documents := array['{"z": 1.10,  "a": null}'::json, null, '9007199254740993'];
+    document := '{"b": [1.10, 9007199254740993]}';
+    day := '2024-02-29';
+    times := array['2024-02-29 12:00:00.5+00', '-infinity']::timestamptz[];
+    floats := '{0.1,NaN,-Infinity,1e100}';
+    flags := '{t,f,NULL}';
+    span := '{"[1,5)",empty}';
+    bytes := array['\x00ff'::bytea];
+    "Odd ""name""" := '{9007199254740993,1.10}';
+    result := E'text\n';
+end$$;
+create procedure api.parts(
+    inout tags text[], out large bigint, out exact numeric, out grid int[], out nothing int[],
+    out empty text[], out sheet api.sheet, out gone api.sheet, out moods api.mood[],
+    out pair api.pair, out boxes box[], out documents json[], out document jsonb, out day date,
+    out times timestamptz[], out floats float8[], out flags boolean[], out span int4range[],
+    out bytes bytea[], out "Odd ""name""" numeric[], out result text)
+language plpgsql as $$
+declare f record;
+begin
+    select * into f from api.parts_as_function(tags);
+    tags := f.tags; large := f.large; exact := f.exact; grid := f.grid; nothing := f.nothing;
+    empty := f.empty; sheet := f.sheet; gone := f.gone; moods := f.moods; pair := f.pair;
+    boxes := f.boxes; documents := f.documents; document := f.document; day := f.day;
+    times := f.times; floats := f.floats; flags := f.flags; span := f.span; bytes := f.bytes;
+    "Odd ""name""" := f."Odd ""name"""; result := f.result;
+    insert into public.app_written default values;
+end$$;
+create procedure api.parts_and_error(out a int[]) language plpgsql as $$
+begin
+    insert into public.app_written default values;
+    raise exception 'no way';
+end$$;
 create procedure api.commits() language plpgsql as $$begin commit; end$$;
 create function api.missing_table() returns int language plpgsql
     as $$begin return (select 1 from hidden_table); end$$;
@@ -49,6 +103,20 @@ begin
 end$$;
 create function api.sneaky_write() returns void language plpgsql stable
     as $$begin perform api.write(); end$$;
+create function api.rows_and_write() returns setof bigint language sql as 'select api.write()';
+create function api.rows_and_sneak() returns setof bigint language plpgsql stable
+    as $$begin return next api.write(); end$$;
+create function api.refuses() returns void language plpgsql
+    as $$begin raise sqlstate 'PT405' using message = 'not this way'; end$$;
+create function api.says_405(allow text) returns int language plpgsql as $$
+begin
+    perform set_config('response.status', '405', true);
+    if allow is not null then
+        perform set_config('response.headers',
+            json_build_array(json_build_object('Allow', allow))::text, true);
+    end if;
+    return 1;
+end$$;
 create function api.written() returns bigint language sql stable
     as 'select count(*) from public.app_written';
 create function api.fails_once() returns int language plpgsql as $$

@@ -9,7 +9,7 @@ use postgres_protocol::message::backend::{DataRowBody, Message};
 use super::super::batch::{Segment, Step, WRITTEN};
 use super::super::names::Names;
 use super::super::reply::{Reply, Rows, SessionError};
-use super::super::request::{Finish, Limits};
+use super::super::request::{Finish, Limits, Reread};
 use crate::spool;
 use crate::statement::Statement;
 use crate::wire::{DbError, Incoming};
@@ -110,7 +110,7 @@ impl Answer {
             }
             Message::DataRow(row) => self.row(&row, stream)?,
             Message::CommandComplete(_) | Message::EmptyQueryResponse => {
-                if let Some(Step::Call(index)) = self.step()
+                if let Some(Step::Call(index) | Step::Reread(index)) = self.step()
                     && let Some(rows) = self.reply.results.get_mut(index)
                 {
                     rows.values.shrink_to_fit();
@@ -153,8 +153,8 @@ impl Answer {
 
     fn row(&mut self, row: &DataRowBody, stream: Option<&spool::Writer>) -> io::Result<()> {
         match self.step() {
-            Some(Step::Call(index)) => {
-                self.rows += 1;
+            Some(Step::Call(index) | Step::Reread(index)) => {
+                self.rows += u64::from(matches!(self.step(), Some(Step::Call(_))));
                 self.bytes += row.buffer().len() as u64;
                 self.bytes += match stream {
                     // The end of the line.
@@ -201,6 +201,27 @@ impl Answer {
     /// All of the caller's statements ended, or one failed.
     pub(super) fn calls_are_over(&self) -> bool {
         self.error.is_some() || self.completed == self.segment.steps.len()
+    }
+
+    /// The statements that read rows again, with the index of the result they replace; none after
+    /// an error or an interrupt.
+    pub(super) fn make_rereads(&mut self, rereads: Vec<Reread>) -> Option<Vec<(usize, Statement)>> {
+        if self.error.is_some() || self.interrupt.is_some() {
+            return None;
+        }
+        let statements = rereads.into_iter().map(|reread| {
+            let rows = self.reply.results.get_mut(reread.statement);
+            let mut params = rows.map(std::mem::take).unwrap_or_default().values;
+            params.resize(reread.types.len(), None);
+            let statement = Statement {
+                sql: reread.sql,
+                types: reread.types,
+                params,
+                prepared: true,
+            };
+            (reread.statement, statement)
+        });
+        Some(statements.collect())
     }
 
     /// The statement of ours that follows the caller's; none after an error or an interrupt.
@@ -311,6 +332,11 @@ fn failed(
             }),
         },
         Some(Step::Begin | Step::Settings) => SessionError::Setup {
+            error: Box::new(error),
+        },
+        Some(Step::Reread(index)) => SessionError::Database {
+            statement: Some(index),
+            reading_arguments: false,
             error: Box::new(error),
         },
         Some(Step::Call(index)) => SessionError::Database {
