@@ -23,7 +23,7 @@ use tower_http::compression::predicate::{
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::access::Arrival;
+use crate::access::{Arrival, Meters};
 use crate::problem::Problem;
 use crate::request::{self, VisibleHeaders};
 
@@ -62,7 +62,10 @@ impl<S> Layer<S> for Surface {
     fn layer(&self, inner: S) -> Surrounded<S> {
         Surrounded {
             inner,
-            rules: Arc::clone(&self.0),
+            place: Arc::new(Place {
+                rules: Arc::clone(&self.0),
+                meters: Meters::of(self.0.name),
+            }),
         }
     }
 }
@@ -71,7 +74,14 @@ impl<S> Layer<S> for Surface {
 #[derive(Debug, Clone)]
 pub(crate) struct Surrounded<S> {
     inner: S,
+    place: Arc<Place>,
+}
+
+/// What belongs to one route.
+#[derive(Debug)]
+struct Place {
     rules: Arc<Rules>,
+    meters: Meters,
 }
 
 impl<S> Service<Request> for Surrounded<S>
@@ -88,9 +98,10 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let context = request::contextualize(&self.rules.visible, &mut request);
+        let place = Arc::clone(&self.place);
+        let rules = &place.rules;
+        let context = request::contextualize(&rules.visible, &mut request);
         let arrival = Arrival::of(&request);
-        let rules = Arc::clone(&self.rules);
         let plain = request.method() != Method::OPTIONS
             && !request.headers().contains_key(header::ORIGIN)
             && rules.without_origin.is_some();
@@ -109,11 +120,11 @@ where
                 Err(never) => match never {},
             };
             let headers = response.headers_mut();
-            if plain && let Some(added) = &rules.without_origin {
+            if plain && let Some(added) = &place.rules.without_origin {
                 allow(headers, added);
             }
             secure(headers);
-            arrival.record(rules.name, &context, &response);
+            arrival.record(&place.meters, &context, &response);
             request::identify(&context, response.headers_mut());
             Ok(response)
         })
