@@ -43,47 +43,58 @@ pub struct Envelope<'a> {
 impl Envelope<'_> {
     /// The bytes the MAC is taken over.
     pub fn signed_text(&self, binding: Binding) -> String {
-        let mut text = String::with_capacity(128 + self.claims.len());
+        let mut text = self.room();
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "{}|{}|{}|v1|{}|{}|{}|{:016x}|{}|{}",
-            binding.database_oid,
-            binding.backend_pid,
-            binding.server_start_us,
-            self.key_id,
-            self.role_oid,
-            self.issued_at_us,
-            self.nonce,
-            TokenId(self.token_id),
-            self.claims
+            "{}|{}|{}|",
+            binding.database_oid, binding.backend_pid, binding.server_start_us
         );
+        self.head(&mut text);
+        self.tail(&mut text);
         text
     }
 
     /// The text for [`SETTING`], given the MAC in lower-case hex.
     pub fn to_setting(self, mac_hex: &str) -> String {
-        format!(
-            "v1|{}|{}|{}|{:016x}|{mac_hex}|{}|{}",
-            self.key_id,
-            self.role_oid,
-            self.issued_at_us,
-            self.nonce,
-            TokenId(self.token_id),
-            self.claims
-        )
+        let mut text = self.room();
+        self.head(&mut text);
+        text.push('|');
+        text.push_str(mac_hex);
+        self.tail(&mut text);
+        text
+    }
+
+    /// A text with room for the whole envelope.
+    fn room(&self) -> String {
+        String::with_capacity(192 + self.token_id.len() + self.claims.len())
+    }
+
+    /// The fields before the MAC.
+    fn head(&self, text: &mut String) {
+        let _ = write!(
+            text,
+            "v1|{}|{}|{}|{:016x}",
+            self.key_id, self.role_oid, self.issued_at_us, self.nonce
+        );
+    }
+
+    /// The fields after the MAC.
+    fn tail(&self, text: &mut String) {
+        text.push('|');
+        push_token_id(text, self.token_id);
+        text.push('|');
+        text.push_str(self.claims);
     }
 }
 
 /// A token id without the field separator: `jti` is the issuer's free text.
-struct TokenId<'a>(&'a str);
-
-impl std::fmt::Display for TokenId<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for c in self.0.chars() {
-            f.write_char(if c == '|' || c.is_control() { '_' } else { c })?;
-        }
-        Ok(())
+fn push_token_id(text: &mut String, token_id: &str) {
+    let refused = |c: char| c == '|' || c.is_control();
+    if token_id.contains(refused) {
+        text.extend(token_id.chars().map(|c| if refused(c) { '_' } else { c }));
+    } else {
+        text.push_str(token_id);
     }
 }
 
@@ -104,6 +115,15 @@ mod tests {
         assert_eq!(
             envelope.to_setting("ff"),
             "v1|1|2|3|0000000000000004|ff|a_b_|{}"
+        );
+        let binding = Binding {
+            database_oid: 5,
+            backend_pid: 6,
+            server_start_us: 7,
+        };
+        assert_eq!(
+            envelope.signed_text(binding),
+            "5|6|7|v1|1|2|3|0000000000000004|a_b_|{}"
         );
     }
 }
