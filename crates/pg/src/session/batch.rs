@@ -1,7 +1,8 @@
 //! The first segment: settings, role, the caller's statements, the check.
 
+use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rolegate_model::claims::{Binding, SETTING};
@@ -209,6 +210,7 @@ impl SegmentWriter<'_> {
             .unwrap_or_default();
         let claims = Bytes::copy_from_slice(request.claims.as_bytes());
         let signed = Bytes::from(signed);
+        let role = text(role);
         let fixed = [
             ("search_path", text(&request.search_path)),
             ("request.jwt.claims", claims.clone()),
@@ -217,17 +219,21 @@ impl SegmentWriter<'_> {
         let read_only = (request.access == Access::ReadOnly)
             .then(|| ("transaction_read_only", Bytes::from_static(b"on")));
         let mut params = Vec::with_capacity(2 * (request.settings.len() + 5));
-        let mut push = |name: &str, value: Bytes| {
-            params.push(Some(text(name)));
+        let mut push = |name: Bytes, value: Bytes| {
+            params.push(Some(name));
             params.push(Some(value));
         };
         for (name, value) in &request.settings {
+            let name = match name {
+                Cow::Borrowed(name) => Bytes::from_static(name.as_bytes()),
+                Cow::Owned(name) => text(name),
+            };
             push(name, value.clone());
         }
         for (name, value) in fixed.into_iter().chain(read_only) {
-            push(name, value);
+            push(Bytes::from_static(name.as_bytes()), value);
         }
-        push("role", text(role));
+        push(Bytes::from_static(b"role"), role.clone());
         let statement = Statement {
             sql: settings_sql(params.len() / 2),
             types: vec![TEXT; params.len()],
@@ -236,7 +242,7 @@ impl SegmentWriter<'_> {
         };
         self.statement(0, &statement, Step::Settings)?;
         self.segment.check = [
-            text(role),
+            role,
             text(session.user),
             text(request.role.name.as_str()),
             claims,
@@ -313,6 +319,15 @@ fn text(value: &str) -> Bytes {
 /// `select set_config($1, $2, true), ...` for `count` settings. The target list of a `select`
 /// without a table is evaluated from left to right.
 fn settings_sql(count: usize) -> Arc<str> {
+    // Every call has one of a few numbers of settings.
+    static KNOWN: [OnceLock<Arc<str>>; 32] = [const { OnceLock::new() }; 32];
+    match KNOWN.get(count) {
+        Some(known) => Arc::clone(known.get_or_init(|| make_settings_sql(count))),
+        None => make_settings_sql(count),
+    }
+}
+
+fn make_settings_sql(count: usize) -> Arc<str> {
     let mut sql = String::from("select ");
     for i in 0..count {
         if i > 0 {
