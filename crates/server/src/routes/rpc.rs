@@ -52,10 +52,11 @@ async fn answer(
         max_depth: MAX_DEPTH,
     };
     let parsed = envelope::parse(&bytes, bounds)?;
+    // What is rare is boxed: the future of every request has room for all it may wait for.
     if let envelope::Body::Single(Ok(request)) = &parsed
         && request.method == "login"
     {
-        let token = login::by_params(app, database, context, request.params).await;
+        let token = Box::pin(login::by_params(app, database, context, request.params)).await;
         return Ok(single(token.map(CallResult::of_json), request.id, context));
     }
     let session = session::session(app, database, context, headers).await?;
@@ -65,12 +66,12 @@ async fn answer(
             let key = idempotency::key(headers)?;
             idempotency::refuse(key.as_deref(), KEYS_OF_A_BATCH)?;
             if !is_atomic(headers) {
-                return Ok(batch(app, &session, entries).await);
+                return Ok(Box::pin(batch(app, &session, entries)).await);
             }
             for request in entries.iter().flatten() {
                 idempotency::refuse(request.idempotency_key.as_deref(), KEYS_OF_ONE_TRANSACTION)?;
             }
-            Ok(atomic(app, &session, entries).await)
+            Ok(Box::pin(atomic(app, &session, entries)).await)
         }
     }
 }
@@ -113,14 +114,15 @@ pub(crate) async fn dispatch(
     key: Option<&str>,
 ) -> Result<CallResult, Problem> {
     if method == "capabilities" {
-        return openapi::capabilities(session)
-            .await
-            .map(CallResult::of_json);
+        let capabilities = Box::pin(openapi::capabilities(session)).await;
+        return capabilities.map(CallResult::of_json);
     }
     let params = Params::from_json(params).map_err(rolegate_rpc::CallError::from)?;
     let call = session.prepare(method, &params).await?;
     match key {
-        Some(key) if !session.dry_run => idempotency::run(app.config(), session, call, key).await,
+        Some(key) if !session.dry_run => {
+            Box::pin(idempotency::run(app.config(), session, call, key)).await
+        }
         _ => session.run(call).await,
     }
 }
