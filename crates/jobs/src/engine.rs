@@ -5,16 +5,20 @@ use std::time::SystemTime;
 
 use rolegate_pg::EngineSql;
 use rolegate_pg::own::{OwnPool, OwnPoolError};
+use rolegate_pg::wire::{Endpoint, Login};
 use serde_json::value::RawValue;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Json;
 
 use crate::job::{Attempt, Job, JobOptions, JobPrincipal};
 
-/// The queue in one database, as the worker's login.
+/// The queue in one database, as the worker's login. Connections are kept apart by what they do: each
+/// has the plans of its statements, which took longer to make than they take to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
-    pool: OwnPool,
+    claims: OwnPool,
+    ends: OwnPool,
+    rest: OwnPool,
     sql: Arc<Statements>,
 }
 
@@ -99,8 +103,13 @@ impl Ends {
 }
 
 impl Engine {
-    /// With the pool of the worker's login.
-    pub(crate) fn new(pool: OwnPool, sql: &EngineSql) -> Self {
+    /// Makes no connection yet.
+    pub(crate) fn new(
+        endpoint: &Endpoint,
+        login: &Login,
+        writers: usize,
+        sql: &EngineSql,
+    ) -> Result<Self, OwnPoolError> {
         let sql = Statements {
             register: sql.of("select worker, queue_ids from rolegate.register_worker($1, $2, $3)"),
             claim: sql.of(
@@ -116,10 +125,12 @@ impl Engine {
                  from rolegate.job_principals(array[$1::bigint])",
             ),
         };
-        Self {
-            pool,
+        Ok(Self {
+            claims: OwnPool::new(endpoint, login, 1)?,
+            ends: OwnPool::new(endpoint, login, writers)?,
+            rest: OwnPool::new(endpoint, login, 2)?,
             sql: Arc::new(sql),
-        }
+        })
     }
 
     /// Says who works on what. Queues that are not there are made.
@@ -128,7 +139,7 @@ impl Engine {
         name: &str,
         queues: &[String],
     ) -> Result<Registration, EngineError> {
-        let client = self.pool.get().await?;
+        let client = self.rest.get().await?;
         let version = env!("CARGO_PKG_VERSION");
         let row = client
             .query_one(&self.sql.register, &[&name, &version, &queues])
@@ -148,7 +159,7 @@ impl Engine {
         names: &[Arc<str>],
         most: i32,
     ) -> Result<Claimed, EngineError> {
-        let client = self.pool.get().await?;
+        let client = self.claims.get().await?;
         let statement = client.prepare_cached(&self.sql.claim).await?;
         let rows = client
             .query(&statement, &[&registration.worker, &order, &most])
@@ -194,7 +205,7 @@ impl Engine {
 
     /// Ends attempts. The positions (from 0) of those that had ended already.
     pub(crate) async fn finish(&self, worker: i64, ends: &Ends) -> Result<Vec<usize>, EngineError> {
-        let client = self.pool.get().await?;
+        let client = self.ends.get().await?;
         let statement = client.prepare_cached(&self.sql.finish).await?;
         // NULL is shorter, and is a way without looking at each.
         let states = ends
@@ -239,7 +250,7 @@ impl Engine {
         worker: i64,
         open_from: Option<i64>,
     ) -> Result<bool, EngineError> {
-        let client = self.pool.get().await?;
+        let client = self.rest.get().await?;
         let row = client
             .query_one(&self.sql.alive, &[&worker, &open_from])
             .await?;
@@ -248,18 +259,20 @@ impl Engine {
 
     /// The worker stops; what it still had open is taken from it.
     pub(crate) async fn unregister(&self, worker: i64) -> Result<i32, EngineError> {
-        let client = self.pool.get().await?;
+        let client = self.rest.get().await?;
         let row = client.query_one(&self.sql.unregister, &[&worker]).await?;
         Ok(row.try_get(0)?)
     }
 
     /// No more connections.
     pub(crate) fn close(&self) {
-        self.pool.close();
+        for pool in [&self.claims, &self.ends, &self.rest] {
+            pool.close();
+        }
     }
 
     pub(crate) async fn principal(&self, id: i64) -> Result<Option<JobPrincipal>, EngineError> {
-        let client = self.pool.get().await?;
+        let client = self.rest.get().await?;
         let statement = client.prepare_cached(&self.sql.principals).await?;
         let row = client.query_opt(&statement, &[&id]).await?;
         row.map(|row| {

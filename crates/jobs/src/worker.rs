@@ -19,7 +19,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use rolegate_pg::EngineSql;
-use rolegate_pg::own::{OwnPool, OwnPoolError};
+use rolegate_pg::own::OwnPoolError;
 use rolegate_pg::wire::{Endpoint, Login};
 use tokio::sync::{Notify, RwLock};
 use tokio_util::sync::CancellationToken;
@@ -29,9 +29,6 @@ use crate::engine::{Engine, EngineError, Registration};
 use crate::handler::Handlers;
 use open::OpenClaims;
 use pace::Pace;
-
-/// Connections of a worker: one claims, two finish, one is for the rest.
-const CONNECTIONS: usize = 4;
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -133,7 +130,7 @@ impl Worker {
         handlers: Handlers,
         config: WorkerConfig,
     ) -> Result<Self, StartError> {
-        let engine = Engine::new(OwnPool::new(endpoint, login, CONNECTIONS)?, sql);
+        let engine = Engine::new(endpoint, login, finishing::WRITERS, sql)?;
         let registration = engine.register(&config.name, &config.queues).await?;
         let shared = Arc::new(Shared {
             names: config
