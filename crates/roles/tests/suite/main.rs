@@ -9,6 +9,7 @@ mod admission;
 mod api_tokens;
 mod bootstrap;
 mod claims;
+mod closure;
 mod events;
 mod idempotency;
 mod installation;
