@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
 use rolegate_jobs::cron::Schedule;
+use rolegate_model::{Clock as _, SystemClock};
 use serde_json::Value;
 
 use super::connect::Target;
@@ -164,7 +164,7 @@ impl Named {
 
 async fn set(command: &Set) -> anyhow::Result<()> {
     let schedule = Schedule::parse(&command.expression, &command.time_zone)?;
-    let next = schedule.next(Timestamp::now())?;
+    let next = schedule.next(SystemClock.now())?;
     let args: Value = serde_json::from_str(&command.args).context("--args")?;
     let client = command.target.connect().await?;
     let sql = command
