@@ -2,7 +2,6 @@
 
 mod callbacks;
 mod jobs;
-mod operations;
 mod schedule;
 
 /// PUBLIC among the grantees.
@@ -45,7 +44,6 @@ pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
         .iter()
         .chain(jobs::FUNCTIONS)
         .chain(callbacks::FUNCTIONS)
-        .chain(operations::FUNCTIONS)
         .chain(schedule::FUNCTIONS)
 }
 
@@ -145,6 +143,12 @@ const FUNCTIONS: &[EngineFunction] = &[
     function(
         "rolegate.list_api_tokens()",
         "select rolegate.list_api_tokens()",
+        &["operator", "viewer"],
+        None,
+    ),
+    function(
+        "rolegate.page_api_tokens(text,boolean,uuid,integer)",
+        "select rolegate.page_api_tokens()",
         &["operator", "viewer"],
         None,
     ),

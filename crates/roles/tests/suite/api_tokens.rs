@@ -221,6 +221,80 @@ crate::on_each_version! {
         assert_eq!(sqlstate(refused), "42501");
     }
 
+    /// Every page, with each filter, is what the whole list has there; and it reads no more than that.
+    async fn pages_are_the_list_in_pieces_and_cost_what_is_on_them(db) {
+        let (alice, bob) = (db.admitted_role("alice").await, db.admitted_role("bob").await);
+        // Many at one moment, as tokens that are made in one transaction have it.
+        db.run(&format!(
+            "insert into rolegate.api_token \
+                 (token_hash, role_name, role_oid, created_by, created_at, revoked_at) \
+             select sha256(convert_to(n::text, 'UTF8')), r.rolname, r.oid, 'x', \
+                 '2026-01-01'::timestamptz + n / 5 * interval '1 minute', \
+                 case when n % 3 = 0 then now() end \
+             from generate_series(1, 2000) n \
+             join pg_roles r on r.rolname = case when n % 50 = 0 then '{alice}' else '{bob}' end; \
+             analyze rolegate.api_token"
+        )).await;
+        let viewer = db.operator(&alice).await;
+        let (alices, nobodys) = (Some(alice.as_str()), Some("nobody"));
+        for (role, revoked, size, expected) in [
+            (None, None, 300, 2000),
+            (None, Some(true), 97, 666),
+            (alices, None, 7, 40),
+            (alices, Some(false), 1, 27),
+            (nobodys, None, 10, 0),
+        ] {
+            let mut pages: Vec<Uuid> = Vec::new();
+            loop {
+                let page = viewer.query(
+                    "select token_id from rolegate.page_api_tokens($1, $2, $3, $4)",
+                    &[&role, &revoked, &pages.last(), &size],
+                ).await.unwrap();
+                assert!(page.len() <= usize::try_from(size).unwrap());
+                if page.is_empty() {
+                    break;
+                }
+                pages.extend(page.iter().map(|row| row.get::<_, Uuid>(0)));
+            }
+            let list = viewer.query(
+                "select token_id from rolegate.list_api_tokens() \
+                 where ($1::text is null or role_name = $1) \
+                    and ($2::bool is null or $2 = (revoked_at is not null)) \
+                 order by created_at desc, token_id",
+                &[&role, &revoked],
+            ).await.unwrap();
+            let list: Vec<Uuid> = list.iter().map(|row| row.get(0)).collect();
+            assert_eq!(pages, list, "{role:?} {revoked:?}");
+            assert_eq!(list.len(), expected, "{role:?} {revoked:?}");
+        }
+        let unknown = Uuid::new_v4();
+        let after = "select * from rolegate.page_api_tokens(after_token => $1)";
+        assert_eq!(sqlstate(viewer.query(after, &[&unknown]).await), "P0002");
+
+        // A page in the middle reads its own rows and few others, of all or of one role.
+        let admin = db.superuser().await;
+        for role in [None, alices] {
+            // By another session: what it reads must not be counted here.
+            let middle: Uuid = viewer.query_one(
+                "select token_id from rolegate.list_api_tokens() \
+                 where $1::text is null or role_name = $1 offset 20 limit 1",
+                &[&role],
+            ).await.unwrap().get(0);
+            admin.batch_execute("begin").await.unwrap();
+            let page = admin.query(
+                "select from rolegate.page_api_tokens($1, null, $2, 5)", &[&role, &middle],
+            ).await.unwrap();
+            let row = admin.query_one(
+                "select seq_tup_read, idx_tup_fetch from pg_stat_xact_user_tables \
+                 where relid = 'rolegate.api_token'::regclass",
+                &[],
+            ).await.unwrap();
+            admin.batch_execute("rollback").await.unwrap();
+            let (scanned, fetched): (i64, i64) = (row.get(0), row.get(1));
+            assert!(page.len() == 5 && scanned == 0 && fetched < 30, "{scanned} {fetched}");
+        }
+    }
+
     async fn an_imported_token_is_found_by_its_hash(db) {
         let alice = db.admitted_role("alice").await;
         let operator = db.operator(&alice).await;

@@ -50,20 +50,23 @@ pub(crate) async fn handle(
             .param(INT8, Some(filter.limit.to_string()));
         let page = admin::run(&session, statement, Access::ReadOnly)
             .await
-            .map_err(|problem| {
-                admin::needs(
+            .map_err(|problem| match problem.sqlstate.as_deref() {
+                Some("P0002") => no_such_token(),
+                _ => admin::needs(
                     problem,
                     "Listing needs membership of rolegate_viewer or rolegate_operator.",
-                )
+                ),
             })?;
-        page.ok_or_else(|| {
-            Problem::at("after", "is no token's id").hint("Take it from `next` of a page.")
-        })
+        page.ok_or_else(|| Problem::new(ErrorCode::Internal))
     };
     match answer.await {
         Ok(page) => rpc::json(StatusCode::OK, page),
         Err(problem) => problem.into_response_for(&context),
     }
+}
+
+fn no_such_token() -> Problem {
+    Problem::at("after", "is no token's id").hint("Take it from `next` of a page.")
 }
 
 impl Filter {
@@ -89,9 +92,7 @@ impl Filter {
             .once("after")?
             .map(Uuid::try_parse)
             .transpose()
-            .map_err(|_| {
-                Problem::at("after", "is no token's id").hint("Take it from `next` of a page.")
-            })?;
+            .map_err(|_| no_such_token())?;
         let limit = match query.once("limit")? {
             None => DEFAULT_LIMIT,
             Some(text) => text

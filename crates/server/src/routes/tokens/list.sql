@@ -1,17 +1,10 @@
 -- $1 role, $2 revoked, $3 id after which the page starts, $4 tokens of a page.
-with listed as materialized (
-    select t.*, pg_catalog.row_number() over (order by t.created_at desc, t.token_id) as place
-    from rolegate.list_api_tokens() t
-), found as (
-    select l.* from listed l
-    where ($1 is null or l.role_name = $1)
-        and ($2 is null or $2 = (l.revoked_at is not null))
-        and ($3 is null or l.place > (select a.place from listed a where a.token_id = $3))
-    order by l.place
+with found as (
     -- One more than is shown says whether there is a next page.
-    limit $4 + 1
+    select t.*, pg_catalog.row_number() over (order by t.created_at desc, t.token_id) as place
+    from rolegate.page_api_tokens($1, $2, $3, $4::pg_catalog.int4 + 1) t
 ), shown as (
-    select f.* from found f order by f.place limit $4
+    select f.* from found f where f.place <= $4
 )
 select pg_catalog.json_build_object(
     'tokens', (
@@ -37,5 +30,3 @@ select pg_catalog.json_build_object(
         select s.token_id from shown s
         where (select pg_catalog.count(*) from found) > $4
         order by s.place desc limit 1))
--- No row: there is no such token to go on after.
-where $3 is null or exists (select from listed a where a.token_id = $3)
