@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod jobs;
+mod operations;
 mod schedule;
 
 /// PUBLIC among the grantees.
@@ -44,6 +45,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
         .iter()
         .chain(jobs::FUNCTIONS)
         .chain(callbacks::FUNCTIONS)
+        .chain(operations::FUNCTIONS)
         .chain(schedule::FUNCTIONS)
 }
 
