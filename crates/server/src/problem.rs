@@ -135,7 +135,10 @@ impl Problem {
         if let Some((name, value)) = self.retry_after_header() {
             headers.insert(name, value);
         }
-        let bearer = !matches!(self.code, ErrorCode::LoginFailed | ErrorCode::SignatureInvalid);
+        let bearer = !matches!(
+            self.code,
+            ErrorCode::LoginFailed | ErrorCode::SignatureInvalid
+        );
         if self.status == StatusCode::UNAUTHORIZED && bearer {
             // RFC 6750: no error code if there was no credential at all.
             let challenge = if self.code == ErrorCode::CredentialMissing {

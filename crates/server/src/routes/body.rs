@@ -26,11 +26,7 @@ pub(crate) async fn read(
 }
 
 /// Reads the body, whatever is in it.
-pub(crate) async fn collect(
-    body: Body,
-    limit: usize,
-    timeout: Duration,
-) -> Result<Bytes, Problem> {
+pub(crate) async fn collect(body: Body, limit: usize, timeout: Duration) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(ErrorCode::BodyTooLarge).hint(format!("At most {limit} bytes."));
     // A length that is declared need not be waited for.
