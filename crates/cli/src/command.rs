@@ -7,11 +7,15 @@ mod connect;
 mod cron;
 mod demo;
 mod dev;
+mod dlq;
 mod explain;
+mod job;
 mod keys;
 mod maintenance;
 mod migrate;
+mod queue;
 mod roles;
+mod rows;
 mod serve;
 mod token;
 
@@ -147,6 +151,15 @@ enum Command {
     /// Jobs by the clock: declare entries, list them, pause, trigger and remove them.
     #[command(subcommand)]
     Cron(cron::Cron),
+    /// Jobs: list, show, enqueue, retry, cancel, move.
+    #[command(subcommand)]
+    Job(job::Job),
+    /// Queues: list, create, pause, resume, set, drain; and the workers.
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Dead letters, jobs that failed for good: list, retry, purge.
+    #[command(subcommand)]
+    Dlq(dlq::Dlq),
     /// The upkeep of the queue, without a configuration: once, or until SIGTERM.
     ///
     /// As `rolegate_maintenance`: it is this login that connects, whoever the URL names.
@@ -192,6 +205,9 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Token(command) => token::run(command).await,
             Command::Keys(command) => keys::run(command).await,
             Command::Cron(command) => cron::run(command).await,
+            Command::Job(command) => job::run(command).await,
+            Command::Queue(command) => queue::run(command).await,
+            Command::Dlq(command) => dlq::run(command).await,
             Command::Maintenance(command) => maintenance::run(command).await,
             Command::Explain(command) => explain::run(command).await,
             Command::Audit(command) => audit::run(command, named).await,
