@@ -1,7 +1,7 @@
 //! What a worker asks of the database: one function for each step, each one statement.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rolegate_pg::EngineSql;
 use rolegate_pg::own::{OwnPool, OwnPoolError};
@@ -9,6 +9,7 @@ use rolegate_pg::wire::{Endpoint, Login};
 use serde_json::value::RawValue;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Json;
+use uuid::Uuid;
 
 use crate::job::{Attempt, Job, JobOptions, JobPrincipal};
 
@@ -30,6 +31,7 @@ struct Statements {
     alive: String,
     unregister: String,
     principals: String,
+    callback: String,
 }
 
 /// Why a step failed.
@@ -124,6 +126,8 @@ impl Engine {
                 "select role_name, role_oid, token_id, claims, scopes, revoked \
                  from rolegate.job_principals(array[$1::bigint])",
             ),
+            callback: sql.of("select rolegate.register_callback($1, $2, $3, \
+                 pg_catalog.make_interval(secs => $4), $5)"),
         };
         Ok(Self {
             claims: OwnPool::new(endpoint, login, 1)?,
@@ -261,6 +265,31 @@ impl Engine {
     pub(crate) async fn unregister(&self, worker: i64) -> Result<i32, EngineError> {
         let client = self.rest.get().await?;
         let row = client.query_one(&self.sql.unregister, &[&worker]).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// An answer from outside may end this attempt. `None`: it has ended already.
+    pub(crate) async fn register_callback(
+        &self,
+        attempt: Attempt,
+        timeout: Duration,
+        resumable: bool,
+    ) -> Result<Option<Uuid>, EngineError> {
+        let client = self.rest.get().await?;
+        let statement = client.prepare_cached(&self.sql.callback).await?;
+        let Attempt {
+            claim,
+            ordinal,
+            claimed_at,
+            ..
+        } = attempt;
+        let seconds = timeout.as_secs_f64();
+        let row = client
+            .query_one(
+                &statement,
+                &[&claim, &ordinal, &claimed_at, &seconds, &resumable],
+            )
+            .await?;
         Ok(row.try_get(0)?)
     }
 

@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::engine::{Engine, EngineError};
-use crate::job::{Job, JobPrincipal};
+use crate::job::{Attempt, Job, JobPrincipal};
 use crate::outcome::Outcome;
 
 /// Runs jobs of a kind.
@@ -25,6 +27,7 @@ pub trait Handler: Send + Sync {
 pub struct Context {
     pub(crate) engine: Engine,
     pub(crate) principal: i64,
+    pub(crate) attempt: Attempt,
     pub(crate) cancel: CancellationToken,
 }
 
@@ -37,6 +40,20 @@ impl Context {
     /// Whether [`Self::cancelled`] is over.
     pub fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
+    }
+
+    /// An answer from outside may now end this attempt: give its id to whoever will answer, and
+    /// end with [`Outcome::Wait`]. An answer that comes before that is kept. After `timeout` without one
+    /// the attempt has failed. A `resumable` one may put the job back in its queue instead, with what
+    /// it brought in [`crate::JobOptions::resume`]. `None` if the attempt has ended elsewhere.
+    pub async fn register_callback(
+        &self,
+        timeout: Duration,
+        resumable: bool,
+    ) -> Result<Option<Uuid>, EngineError> {
+        self.engine
+            .register_callback(self.attempt, timeout, resumable)
+            .await
     }
 
     /// For whom the job runs, as things stand now.

@@ -307,3 +307,76 @@ async fn jobs_in_four_queues_are_drained_by_two_workers_each_once() {
     })
     .await;
 }
+
+/// Waits for an answer from outside, once; then completes with what it brought.
+struct Asks;
+
+impl Handler for Asks {
+    fn run<'a>(
+        &'a self,
+        job: Job,
+        context: &'a Context,
+    ) -> futures_util::future::BoxFuture<'a, Outcome> {
+        async move {
+            if let Some(resume) = &job.options.resume {
+                return Outcome::output(resume);
+            }
+            let callback = context
+                .register_callback(Duration::from_mins(1), job.kind.as_ref() == "two steps")
+                .await
+                .unwrap();
+            assert!(callback.is_some());
+            Outcome::Wait
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_job_waits_for_an_answer_from_outside_without_a_slot() {
+    for_each_version(async |db| {
+        let producer = producer(db).await;
+        let superuser = db.superuser().await;
+        let handlers = Handlers::default()
+            .kind("one step", Asks)
+            .kind("two steps", Asks);
+        let config = WorkerConfig {
+            concurrency: 1,
+            ..WorkerConfig::default()
+        };
+        let worker = start(db, handlers, config).await;
+        producer
+            .batch_execute(
+                "select rolegate.enqueue('one step', 'null'); \
+                 select rolegate.enqueue('two steps', 'null')",
+            )
+            .await
+            .unwrap();
+        // Both wait at the same time: one slot is enough for that.
+        eventually(&superuser, "select count(*) = 2 from rolegate.job_parked").await;
+        let receiver = db.connect_as("rolegate_receiver").await;
+        let answers = [
+            ("one step", "callback_complete"),
+            ("two steps", "callback_resume"),
+        ];
+        for (kind, function) in answers {
+            let sql = "select callback::text from rolegate.job_parked where kind = $1";
+            let row = superuser.query_one(sql, &[&kind]).await.unwrap();
+            let callback: String = row.get(0);
+            let sql = format!(
+                r#"select * from rolegate.{function}('{callback}', '{{"answer": 42}}', '\x00')"#
+            );
+            receiver.query(&sql, &[]).await.unwrap();
+        }
+        eventually(
+            &superuser,
+            "select exists (select from rolegate.job_parked where state = 'completed' \
+                 and output = '{\"answer\": 42}') \
+             and exists (select from rolegate.job_outcome o, unnest(o.outputs) output \
+                 where output -> 'payload' ->> 'answer' = '42')",
+        )
+        .await;
+        assert!(worker.stop().await);
+    })
+    .await;
+}

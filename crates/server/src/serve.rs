@@ -38,7 +38,7 @@ pub struct ListenLimits {
     pub header_timeout: Duration,
     /// How long a client may take nothing of what it is sent.
     pub write_timeout: Duration,
-    /// Bytes of the head of a request; of HTTP/2 at most [`MAX_HTTP2_HEAD_BYTES`].
+    /// Bytes of the head of a request; of HTTP/2 at most 16 KiB.
     pub max_head_bytes: u32,
     /// HTTP/2 streams of one connection at the same time.
     pub max_streams: u32,

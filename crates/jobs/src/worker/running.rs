@@ -28,7 +28,7 @@ pub(super) async fn slot(shared: Arc<Shared>, jobs: Receiver<Ready>, ends: Sende
         let outcome = if shared.stop.is_cancelled() {
             Outcome::Released
         } else {
-            run(&shared, job).await
+            run(&shared, attempt, job).await
         };
         shared.unfinished.fetch_sub(1, Ordering::AcqRel);
         shared.look.notify_one();
@@ -39,7 +39,7 @@ pub(super) async fn slot(shared: Arc<Shared>, jobs: Receiver<Ready>, ends: Sende
     }
 }
 
-async fn run(shared: &Shared, job: Job) -> Outcome {
+async fn run(shared: &Shared, attempt: Attempt, job: Job) -> Outcome {
     let kind = Arc::clone(&job.kind);
     let Some((label, handler)) = shared.handlers.of(&kind) else {
         // Some other worker may have one; this one's ignorance is no failure of the job.
@@ -49,7 +49,7 @@ async fn run(shared: &Shared, job: Job) -> Outcome {
     let started = Instant::now();
     let id = job.id;
     metrics::started(started_after(&job));
-    let outcome = run_within_bounds(shared, handler, job).await;
+    let outcome = run_within_bounds(shared, handler, attempt, job).await;
     let took = started.elapsed();
     shared.pace.note(took);
     metrics::ended(label, outcome.as_str(), took);
@@ -62,18 +62,24 @@ async fn run(shared: &Shared, job: Job) -> Outcome {
     outcome
 }
 
-async fn run_within_bounds(shared: &Shared, handler: &dyn Handler, job: Job) -> Outcome {
+async fn run_within_bounds(
+    shared: &Shared,
+    handler: &dyn Handler,
+    attempt: Attempt,
+    job: Job,
+) -> Outcome {
     let deadline = job.options.deadline().or(shared.config.deadline);
     let context = Context {
         engine: shared.engine.clone(),
         principal: job.principal,
+        attempt,
         cancel: shared.cancel.child_token(),
     };
     // A panic is a failure of this attempt and of nothing else.
-    let attempt = AssertUnwindSafe(async { handler.run(job, &context).await }).catch_unwind();
+    let run = AssertUnwindSafe(async { handler.run(job, &context).await }).catch_unwind();
     let ended = match deadline {
-        Some(time) => tokio::time::timeout(time, attempt).await,
-        None => Ok(attempt.await),
+        Some(time) => tokio::time::timeout(time, run).await,
+        None => Ok(run.await),
     };
     match ended {
         Ok(Ok(outcome)) => outcome,
