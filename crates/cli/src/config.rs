@@ -10,7 +10,10 @@ mod reference;
 mod tree;
 
 pub(crate) use build::{endpoint_of, is_loopback, password_target, plan, read_seal_key};
-pub(crate) use callbacks::{CallbacksSurface, Flags as CallbacksFlags, callbacks};
+pub(crate) use callbacks::{
+    Callbacks as CallbacksSection, CallbacksSurface, Flags as CallbacksFlags, callbacks,
+    surface as callbacks_surface,
+};
 pub(crate) use load::{Loaded, load};
 pub(crate) use peers::Outcome;
 pub(crate) use reference::page as reference_page;

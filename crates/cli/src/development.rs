@@ -34,6 +34,7 @@ use made::Made;
 use people::Person;
 use server::Server;
 
+use crate::config::{self, CallbacksFlags, CallbacksSection, CallbacksSurface};
 use crate::process::{ConsoleSurface, OldServers, Running, Surfaces};
 
 /// The one database of a development installation, in paths and in a private cluster.
@@ -51,6 +52,7 @@ pub(crate) struct Development {
     pub(crate) example: Option<String>,
     pub(crate) gateway: SocketAddr,
     pub(crate) console: SocketAddr,
+    pub(crate) callbacks: SocketAddr,
     pub(crate) metrics: SocketAddr,
 }
 
@@ -80,6 +82,7 @@ impl Development {
         people::let_operator_mint(&mut server, &superuser, &everyone).await?;
         drop(superuser);
         let seal_key = seal_key(&data_dir)?;
+        let callbacks = callbacks(&data_dir, self.callbacks)?;
 
         let surfaces = Surfaces {
             databases: vec![database_config(&server, &names, &everyone)],
@@ -99,7 +102,7 @@ impl Development {
                 },
                 max_connections: 512,
             }),
-            callbacks: None,
+            callbacks: Some(callbacks),
             worker: Some(WorkerConfig::default()),
             maintenance: true,
             metrics_bind: self.metrics,
@@ -239,6 +242,20 @@ fn seal_key(data_dir: &Path) -> anyhow::Result<Vec<u8>> {
         write_private(&path, secret.as_bytes())?;
     }
     crate::config::read_seal_key(&path).with_context(|| path.display().to_string())
+}
+
+/// The callbacks surface, with a key of this data directory, made on first use.
+fn callbacks(data_dir: &Path, bind: SocketAddr) -> anyhow::Result<CallbacksSurface> {
+    let path = data_dir.join("callbacks.key");
+    if !path.exists() {
+        write_private(&path, people::secret().as_bytes())?;
+    }
+    let section = CallbacksSection {
+        bind,
+        key_files: BTreeMap::from([("dev".to_owned(), path)]),
+        ..CallbacksSection::default()
+    };
+    config::callbacks_surface(&section, DATABASE.to_owned(), CallbacksFlags::default())
 }
 
 /// Writes a file that only its owner may read.

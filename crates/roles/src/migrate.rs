@@ -218,7 +218,8 @@ mod tests {
                 let code = code
                     .replace("rolegate.signed_claims", "")
                     .replace("rolegate_events", "")
-                    .replace("rolegate_jobs", "");
+                    .replace("rolegate_jobs", "")
+                    .replace("rolegate_job_cancel", "");
                 assert!(!code.contains("rolegate"), "{line}");
             }
         }

@@ -43,6 +43,7 @@ pub(crate) async fn run(command: Demo) -> anyhow::Result<ExitCode> {
         example: Some("expenses".to_owned()),
         gateway: any_port,
         console: any_port,
+        callbacks: any_port,
         metrics: any_port,
     };
     let installation = development.start().await?;

@@ -26,6 +26,10 @@ pub(crate) struct Dev {
     /// Address of the console; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     console: SocketAddr,
+    /// Address of the callbacks; port 0 takes any free one. Their key is `callbacks.key` in the data
+    /// directory, with the id `dev`.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8082")]
+    callbacks: SocketAddr,
     /// Address of metrics and health; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     metrics: SocketAddr,
@@ -92,20 +96,25 @@ pub(crate) async fn run(command: Dev) -> anyhow::Result<ExitCode> {
         example: command.example,
         gateway: command.gateway,
         console: command.console,
+        callbacks: command.callbacks,
         metrics: command.metrics,
     };
     let installation = development.start().await?;
     let record = &installation.record;
     say(format_args!(
-        "gateway  {}/api/{}",
+        "gateway   {}/api/{}",
         record.gateway_url, record.database
     ));
     say(format_args!(
-        "console  {}/v1/openapi.json",
+        "console   {}/v1/openapi.json",
         record.console_url
     ));
-    say(format_args!("metrics  {}/metrics", record.metrics_url));
-    say(format_args!("psql     {}", record.database_url));
+    say(format_args!(
+        "callbacks {}/api/callbacks",
+        record.callbacks_url
+    ));
+    say(format_args!("metrics   {}/metrics", record.metrics_url));
+    say(format_args!("psql      {}", record.database_url));
     let ready = async {
         say("ready");
         std::future::pending::<()>().await;

@@ -88,6 +88,15 @@ pub(crate) fn callbacks(config: &Config, flags: Flags) -> anyhow::Result<Callbac
         );
         name.unwrap_or_default()
     };
+    surface(section, database, flags)
+}
+
+/// The surface for the jobs of this database.
+pub(crate) fn surface(
+    section: &Callbacks,
+    database: String,
+    flags: Flags,
+) -> anyhow::Result<CallbacksSurface> {
     Ok(CallbacksSurface {
         listen: CallbacksConfig {
             bind: flags.bind.unwrap_or(section.bind),

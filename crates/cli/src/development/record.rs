@@ -20,6 +20,7 @@ use crate::process::Running;
 pub(crate) struct Record {
     pub(crate) gateway_url: String,
     pub(crate) console_url: String,
+    pub(crate) callbacks_url: String,
     pub(crate) metrics_url: String,
     /// The database's name in paths.
     pub(crate) database: String,
@@ -70,6 +71,7 @@ pub(super) async fn make(
     Ok(Record {
         gateway_url: format!("http://{}", running.gateway.context("a gateway")?),
         console_url: format!("http://{}", running.console.context("a console")?),
+        callbacks_url: format!("http://{}", running.callbacks.context("callbacks")?),
         metrics_url: format!("http://{}", running.metrics),
         database: super::DATABASE.to_owned(),
         database_url: server.url(),

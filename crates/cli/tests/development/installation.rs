@@ -30,6 +30,8 @@ impl Installation {
             any,
             "--console",
             any,
+            "--callbacks",
+            any,
             "--metrics",
             any,
         ];

@@ -27,6 +27,8 @@ impl DataDir {
             any,
             "--console",
             any,
+            "--callbacks",
+            any,
             "--metrics",
             any,
             "--postgres",

@@ -29,7 +29,8 @@ impl Server {
         let any = "127.0.0.1:0";
         let mut child = Command::new(program())
             .args(["dev", "--example", "expenses"])
-            .args(["--gateway", any, "--console", any, "--metrics", any])
+            .args(["--gateway", any, "--console", any])
+            .args(["--callbacks", any, "--metrics", any])
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -70,6 +71,7 @@ impl Server {
         for (port, name) in [
             ("8080", "gateway_url"),
             ("8081", "console_url"),
+            ("8082", "callbacks_url"),
             ("9090", "metrics_url"),
         ] {
             let address = address(name);

@@ -92,6 +92,7 @@ impl Place {
             ),
             ("--gateway", any),
             ("--console", any),
+            ("--callbacks", any),
             ("--metrics", any),
         ] {
             arguments.extend([name.to_owned(), value.to_owned()]);
