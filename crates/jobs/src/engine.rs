@@ -29,6 +29,7 @@ struct Statements {
     claim: String,
     finish: String,
     alive: String,
+    ended: String,
     unregister: String,
     principals: String,
     callback: String,
@@ -77,6 +78,7 @@ pub(crate) struct Claimed {
 /// Ends of attempts that are written together.
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
+    over: Vec<bool>,
     claims: Vec<i64>,
     ordinals: Vec<i16>,
     claimed_at: Vec<SystemTime>,
@@ -86,7 +88,16 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    pub(crate) fn push(&mut self, attempt: Attempt, state: u8, detail: Option<Box<RawValue>>) {
+    /// `over`: it is known to have ended elsewhere. It is written all the same, because the database
+    /// decides.
+    pub(crate) fn push(
+        &mut self,
+        attempt: Attempt,
+        state: u8,
+        detail: Option<Box<RawValue>>,
+        over: bool,
+    ) {
+        self.over.push(over);
         self.claims.push(attempt.claim);
         self.ordinals.push(attempt.ordinal);
         self.claimed_at.push(attempt.claimed_at);
@@ -101,6 +112,14 @@ impl Ends {
 
     pub(crate) fn claims(&self) -> &[i64] {
         &self.claims
+    }
+
+    /// Where the nth of them ran, if it is not known why it should have ended elsewhere.
+    pub(crate) fn surprising(&self, nth: usize) -> Option<(i64, i16)> {
+        match self.over.get(nth) {
+            Some(false) => Some((*self.claims.get(nth)?, *self.ordinals.get(nth)?)),
+            _ => None,
+        }
     }
 }
 
@@ -121,6 +140,7 @@ impl Engine {
             ),
             finish: sql.of("select rolegate.finish_jobs($1, $2, $3, $4, $5, $6, $7)"),
             alive: sql.of("select rolegate.worker_alive($1, $2)"),
+            ended: sql.of("select rolegate.ended_attempts($1, $2, $3)"),
             unregister: sql.of("select rolegate.unregister_worker($1)"),
             principals: sql.of(
                 "select role_name, role_oid, token_id, claims, scopes, revoked \
@@ -183,6 +203,7 @@ impl Engine {
             }
             let position = registration.queues.iter().position(|id| *id == lane / 4);
             let attempt = Attempt {
+                worker: registration.worker,
                 claim,
                 claimed_at: row.try_get(1)?,
                 ordinal: row.try_get(2)?,
@@ -241,11 +262,20 @@ impl Engine {
                 ],
             )
             .await?;
-        let refused: Vec<i32> = row.try_get(0)?;
-        Ok(refused
-            .into_iter()
-            .filter_map(|nth| usize::try_from(nth - 1).ok())
-            .collect())
+        Ok(positions(row.try_get(0)?))
+    }
+
+    /// The positions (from 0) of those that have ended.
+    pub(crate) async fn ended(&self, attempts: &[Attempt]) -> Result<Vec<usize>, EngineError> {
+        let client = self.rest.get().await?;
+        let statement = client.prepare_cached(&self.sql.ended).await?;
+        let claims: Vec<i64> = attempts.iter().map(|attempt| attempt.claim).collect();
+        let ordinals: Vec<i16> = attempts.iter().map(|attempt| attempt.ordinal).collect();
+        let at: Vec<SystemTime> = attempts.iter().map(|attempt| attempt.claimed_at).collect();
+        let row = client
+            .query_one(&statement, &[&claims, &ordinals, &at])
+            .await?;
+        Ok(positions(row.try_get(0)?))
     }
 
     /// A sign of life; false if it came too late.
@@ -316,6 +346,12 @@ impl Engine {
         })
         .transpose()
     }
+}
+
+/// PostgreSQL counts from 1.
+fn positions(numbers: Vec<i32>) -> Vec<usize> {
+    let from_zero = |number: i32| usize::try_from(number - 1).ok();
+    numbers.into_iter().filter_map(from_zero).collect()
 }
 
 /// JSON that PostgreSQL wrote; what else could it be.

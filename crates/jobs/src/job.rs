@@ -81,10 +81,18 @@ pub struct AttemptError {
 /// An attempt's place in its claim, which is what ends it: once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Attempt {
+    /// As whom it was claimed.
+    pub(crate) worker: i64,
     pub(crate) claim: i64,
     pub(crate) claimed_at: SystemTime,
     pub(crate) ordinal: i16,
     pub(crate) flags: i16,
+}
+
+impl Attempt {
+    pub(crate) fn place(&self) -> (i64, i16) {
+        (self.claim, self.ordinal)
+    }
 }
 
 /// For whom a job runs.

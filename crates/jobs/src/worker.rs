@@ -6,7 +6,9 @@
 //!    +------ room, when a slot is free again                 +-- open claims, for the sign of life
 //! ```
 
+mod attempts;
 mod claiming;
+mod doubts;
 mod finishing;
 mod open;
 mod pace;
@@ -27,6 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::{Engine, EngineError, Registration};
 use crate::handler::Handlers;
+use attempts::Attempts;
 use open::OpenClaims;
 use pace::Pace;
 
@@ -100,6 +103,7 @@ struct Shared {
     /// nothing is open, so that no claim comes between.
     registration: RwLock<Registration>,
     open: OpenClaims,
+    attempts: Attempts,
     pace: Pace,
     /// Claimed and not yet run.
     unfinished: AtomicUsize,
@@ -139,6 +143,7 @@ impl Worker {
                 .map(|name| name.as_str().into())
                 .collect(),
             pace: Pace::new(config.concurrency, config.prefetch),
+            attempts: Attempts::new(registration.worker),
             registration: RwLock::new(registration),
             open: OpenClaims::default(),
             unfinished: AtomicUsize::new(0),
@@ -179,6 +184,9 @@ impl Worker {
         tasks
             .helpers
             .spawn(pulse::run(Arc::clone(&shared), tasks.stop_helpers.clone()));
+        tasks
+            .helpers
+            .spawn(doubts::run(Arc::clone(&shared), tasks.stop_helpers.clone()));
         let waking = waking::Waking {
             endpoint: shared
                 .config

@@ -108,7 +108,15 @@ impl FunctionJobs {
 
 impl Handler for FunctionJobs {
     fn run<'a>(&'a self, job: Job, context: &'a Context) -> BoxFuture<'a, Outcome> {
-        async move { self.attempt(&job, context).await }.boxed()
+        async move {
+            tokio::select! {
+                biased;
+                outcome = self.attempt(&job, context) => outcome,
+                // Dropping the call cancels its statement.
+                () = context.cancelled() => Outcome::Released,
+            }
+        }
+        .boxed()
     }
 }
 

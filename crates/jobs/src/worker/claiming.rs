@@ -44,7 +44,6 @@ pub(super) async fn run(shared: Arc<Shared>, bell: Bell, jobs: Sender<Ready>) {
                 metrics::empty_claim();
                 sleep.until_something(&shared).await;
             }
-            Err(EngineError::GivenUp) => super::pulse::register_again(&shared).await,
             Err(error) => {
                 tracing::warn!(%error, cause = ?error, "claim_failed");
                 tokio::select! {
@@ -157,7 +156,19 @@ async fn claim(
     let claimed = shared
         .engine
         .claim(&registration, &order, &shared.names, most)
-        .await?;
+        .await;
+    let claimed = match claimed {
+        Err(EngineError::GivenUp) => {
+            let worker = registration.worker;
+            drop(registration);
+            return if super::pulse::register_again(shared, worker).await {
+                Ok(Found::Busy)
+            } else {
+                Err(EngineError::GivenUp)
+            };
+        }
+        claimed => claimed?,
+    };
     if claimed.jobs.is_empty() {
         return Ok(if claimed.busy {
             Found::Busy

@@ -19,19 +19,22 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// Until there are no more, and all slots are gone.
 pub(super) async fn run(shared: Arc<Shared>, ends: Receiver<End>) {
-    while let Ok((attempt, outcome)) = ends.recv().await {
+    while let Ok(end) = ends.recv().await {
         let mut batch = Ends::default();
-        let (state, detail) = outcome.into_parts();
-        batch.push(attempt, state, detail);
+        push(&mut batch, end);
         while batch.len() < BATCH
-            && let Ok((attempt, outcome)) = ends.try_recv()
+            && let Ok(end) = ends.try_recv()
         {
-            let (state, detail) = outcome.into_parts();
-            batch.push(attempt, state, detail);
+            push(&mut batch, end);
         }
         write(&shared, &batch).await;
         shared.open.close(batch.claims());
     }
+}
+
+fn push(batch: &mut Ends, end: End) {
+    let (state, detail) = end.outcome.into_parts();
+    batch.push(end.attempt, state, detail, end.over);
 }
 
 /// Tries until it works: the sign of life goes on meanwhile, so that nobody else runs the jobs again.
@@ -45,7 +48,7 @@ async fn write(shared: &Shared, batch: &Ends) {
                 metrics::finished(batch.len(), started.elapsed());
                 if !refused.is_empty() {
                     metrics::too_late(refused.len());
-                    tracing::warn!(attempts = refused.len(), "attempts_ended_elsewhere");
+                    warn_of_surprises(shared, batch, &refused);
                 }
                 return;
             }
@@ -55,5 +58,17 @@ async fn write(shared: &Shared, batch: &Ends) {
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// Of those that were cancelled nobody needs to be warned.
+fn warn_of_surprises(shared: &Shared, batch: &Ends, refused: &[usize]) {
+    let surprises = refused
+        .iter()
+        .filter_map(|nth| batch.surprising(*nth))
+        .filter(|place| !shared.attempts.was_heard_of(*place))
+        .count();
+    if surprises > 0 {
+        tracing::warn!(attempts = surprises, "attempts_ended_elsewhere");
     }
 }

@@ -15,8 +15,9 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             _ = every.tick() => {}
             () = stop.cancelled() => return,
         }
+        let worker;
         let alive = if let Some(first) = shared.open.first() {
-            let worker = shared.registration.read().await.worker;
+            worker = shared.registration.read().await.worker;
             shared.engine.alive(worker, Some(first)).await
         } else if shared.open.is_said_none() {
             continue;
@@ -26,7 +27,8 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             if shared.open.first().is_some() {
                 continue;
             }
-            let alive = shared.engine.alive(registration.worker, None).await;
+            worker = registration.worker;
+            let alive = shared.engine.alive(worker, None).await;
             if alive.is_ok() {
                 shared.open.said_none();
             }
@@ -34,23 +36,35 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         };
         match alive {
             Ok(true) => {}
-            Ok(false) => register_again(&shared).await,
+            Ok(false) => {
+                register_again(&shared, worker).await;
+            }
             Err(error) => tracing::warn!(%error, cause = ?error, "pulse_failed"),
         }
     }
 }
 
-/// The worker was silent for too long and its jobs run elsewhere: what it still runs ends in
-/// vain, and it goes on as another one.
-pub(super) async fn register_again(shared: &Shared) {
-    tracing::warn!("worker_given_up");
+/// This worker was silent for too long and its jobs run elsewhere: what it still runs is told to end,
+/// and it goes on as another one. False if that can't be said to the database now.
+pub(super) async fn register_again(shared: &Shared, given_up: i64) -> bool {
     let mut registration = shared.registration.write().await;
+    // The pulse and a claim may both find out.
+    if registration.worker != given_up {
+        return true;
+    }
+    tracing::warn!("worker_given_up");
+    shared.attempts.give_up();
     let config = &shared.config;
     match shared.engine.register(&config.name, &config.queues).await {
         Ok(new) => {
-            *registration = new;
             shared.open.forget();
+            shared.attempts.go_on_as(new.worker);
+            *registration = new;
+            true
         }
-        Err(error) => tracing::warn!(%error, cause = ?error, "worker_not_registered"),
+        Err(error) => {
+            tracing::warn!(%error, cause = ?error, "worker_not_registered");
+            false
+        }
     }
 }

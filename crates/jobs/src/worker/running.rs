@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::Shared;
+use super::attempts::Running;
 use super::claiming::Ready;
 use crate::handler::{Context, Handler};
 use crate::job::{Attempt, Job};
@@ -19,27 +20,69 @@ use crate::outcome::Outcome;
 /// When to ask again whether somebody handles a kind that nobody here does.
 const NO_HANDLER: Duration = Duration::from_secs(30);
 
+/// How long a handler may take to end after its attempt was over elsewhere.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// An attempt that ended.
-pub(super) type End = (Attempt, Outcome);
+#[derive(Debug)]
+pub(super) struct End {
+    pub(super) attempt: Attempt,
+    pub(super) outcome: Outcome,
+    /// It had ended elsewhere before.
+    pub(super) over: bool,
+}
 
 /// Until there are no more jobs, and the claiming task is gone.
 pub(super) async fn slot(shared: Arc<Shared>, jobs: Receiver<Ready>, ends: Sender<End>) {
     while let Ok((attempt, job)) = jobs.recv().await {
-        let outcome = if shared.stop.is_cancelled() {
-            Outcome::Released
+        let end = if shared.stop.is_cancelled() {
+            End {
+                attempt,
+                outcome: Outcome::Released,
+                over: false,
+            }
         } else {
             run(&shared, attempt, job).await
         };
         shared.unfinished.fetch_sub(1, Ordering::AcqRel);
         shared.look.notify_one();
-        if ends.send((attempt, outcome)).await.is_err() {
+        if ends.send(end).await.is_err() {
             // The process is stopping and did not wait for this one.
             return;
         }
     }
 }
 
-async fn run(shared: &Shared, attempt: Attempt, job: Job) -> Outcome {
+async fn run(shared: &Shared, attempt: Attempt, job: Job) -> End {
+    let running = match shared.attempts.begin(attempt, &shared.cancel) {
+        Some(running) if !was_cancelled(shared, attempt).await => running,
+        _ => {
+            return End {
+                attempt,
+                outcome: Outcome::Released,
+                over: true,
+            };
+        }
+    };
+    let outcome = handle(shared, attempt, job, &running).await;
+    End {
+        attempt,
+        outcome,
+        over: running.is_over(),
+    }
+}
+
+/// Before it came to its turn.
+async fn was_cancelled(shared: &Shared, attempt: Attempt) -> bool {
+    shared.attempts.was_heard_of(attempt.place())
+        && shared
+            .engine
+            .ended(&[attempt])
+            .await
+            .is_ok_and(|ended| !ended.is_empty())
+}
+
+async fn handle(shared: &Shared, attempt: Attempt, job: Job, running: &Running<'_>) -> Outcome {
     let kind = Arc::clone(&job.kind);
     let Some((label, handler)) = shared.handlers.of(&kind) else {
         // Some other worker may have one; this one's ignorance is no failure of the job.
@@ -49,9 +92,14 @@ async fn run(shared: &Shared, attempt: Attempt, job: Job) -> Outcome {
     let started = Instant::now();
     let id = job.id;
     metrics::started(started_after(&job));
-    let outcome = run_within_bounds(shared, handler, attempt, job).await;
+    let outcome = run_within_bounds(shared, handler, attempt, job, running).await;
     let took = started.elapsed();
     shared.pace.note(took);
+    if running.is_over() {
+        metrics::ended(label, "stopped", took);
+        tracing::info!(job = id, kind = %kind, "job_stopped");
+        return outcome;
+    }
     metrics::ended(label, outcome.as_str(), took);
     match &outcome {
         Outcome::Failed { error, .. } | Outcome::Retry { error, .. } => {
@@ -67,25 +115,38 @@ async fn run_within_bounds(
     handler: &dyn Handler,
     attempt: Attempt,
     job: Job,
+    running: &Running<'_>,
 ) -> Outcome {
     let deadline = job.options.deadline().or(shared.config.deadline);
     let context = Context {
         engine: shared.engine.clone(),
         principal: job.principal,
         attempt,
-        cancel: shared.cancel.child_token(),
+        cancel: running.token(),
     };
     // A panic is a failure of this attempt and of nothing else.
     let run = AssertUnwindSafe(async { handler.run(job, &context).await }).catch_unwind();
-    let ended = match deadline {
-        Some(time) => tokio::time::timeout(time, run).await,
-        None => Ok(run.await),
-    };
-    match ended {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(panic)) => Outcome::retry(format!("the handler panicked: {}", said(&*panic))),
-        Err(_) => Outcome::retry("the attempt took longer than its deadline"),
+    tokio::select! {
+        biased;
+        ended = run => ended.unwrap_or_else(|panic| {
+            Outcome::retry(format!("the handler panicked: {}", said(&*panic)))
+        }),
+        () = sleep(deadline) => Outcome::retry("the attempt took longer than its deadline"),
+        () = ignored(running) => Outcome::Released,
     }
+}
+
+async fn sleep(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The attempt is over elsewhere, and its handler went on.
+async fn ignored(running: &Running<'_>) {
+    running.over().await;
+    tokio::time::sleep(GRACE).await;
 }
 
 fn started_after(job: &Job) -> Duration {

@@ -1,8 +1,9 @@
-//! Sleeping until there is something to claim.
+//! Sleeping until there is something to claim, and hearing what was cancelled.
 //!
 //! Producers notify only while somebody says that he sleeps (`rolegate.await_jobs`): NOTIFY makes
 //! commits wait for each other. One connection listens, and holds the locks that say so.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 
+/// Where the database tells of running jobs that were cancelled.
+const CANCELLATIONS: &str = "rolegate_job_cancel";
 /// Pause before connecting again.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// Longest time to connect.
@@ -59,6 +62,20 @@ impl Bell {
 #[derive(Debug)]
 pub(super) struct Commands(mpsc::Receiver<Command>);
 
+impl Commands {
+    /// There is no connection: whoever wants to sleep polls.
+    async fn refuse_until<T>(&mut self, over: impl Future<Output = T>) -> T {
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                over = &mut over => return over,
+                // Dropping it says no.
+                Some(_) = self.0.recv() => {}
+            }
+        }
+    }
+}
+
 /// Where and how to wait.
 #[derive(Debug)]
 pub(super) struct Waking {
@@ -84,7 +101,7 @@ pub(super) async fn run(
             tracing::info!(%error, cause = ?error, "worker_wakeup_lost");
         }
         tokio::select! {
-            () = tokio::time::sleep(RECONNECT_PAUSE) => {}
+            () = commands.refuse_until(tokio::time::sleep(RECONNECT_PAUSE)) => {}
             () = stop.cancelled() => return,
         }
     }
@@ -96,12 +113,14 @@ async fn wait(
     commands: &mut Commands,
 ) -> Result<(), ConnectError> {
     let settings = [("application_name", "rolegate worker")];
-    let (mut connection, _) =
-        Connection::open(&waking.endpoint, &waking.login, &settings, CONNECT_TIME).await?;
-    let listen = statement("listen rolegate_jobs", None)?;
-    exchange(shared, &mut connection, listen).await?;
+    let opening = Connection::open(&waking.endpoint, &waking.login, &settings, CONNECT_TIME);
+    let (mut connection, _) = commands.refuse_until(opening).await?;
+    for listen in ["listen rolegate_jobs", "listen rolegate_job_cancel"] {
+        exchange(shared, &mut connection, statement(listen, None)?).await?;
+    }
     // One may have been missed.
     shared.look.notify_one();
+    shared.attempts.doubt_all();
     loop {
         tokio::select! {
             message = connection.receive() => {
@@ -167,6 +186,12 @@ async fn exchange(
 
 async fn hear(shared: &Shared, message: &Message) -> Result<(), ConnectError> {
     match message {
+        Message::NotificationResponse(body) if body.channel()? == CANCELLATIONS => {
+            if let Some((claim, ordinal)) = attempt(body.message()?) {
+                shared.attempts.hear(claim, ordinal);
+            }
+            Ok(())
+        }
         Message::NotificationResponse(body) => {
             let queue = body.message()?;
             let registration = shared.registration.read().await;
@@ -179,4 +204,10 @@ async fn hear(shared: &Shared, message: &Message) -> Result<(), ConnectError> {
         Message::ErrorResponse(body) => Err(ConnectError::Refused(DbError::from_body(body))),
         _ => Ok(()),
     }
+}
+
+/// `claim:ordinal`. Anybody may notify anything.
+fn attempt(payload: &str) -> Option<(i64, i16)> {
+    let (claim, ordinal) = payload.split_once(':')?;
+    Some((claim.parse().ok()?, ordinal.parse().ok()?))
 }

@@ -27,6 +27,7 @@ const FUNCTIONS: &str = "
     end $$;
     create function api.refuses() returns void language plpgsql as $$
     begin raise exception 'not today' using errcode = 'PT503'; end $$;
+    create function api.sleeps() returns void language sql as 'select pg_sleep(60)';
     create function api.later(kind text, args jsonb) returns bigint
         language sql security definer set search_path = pg_catalog, pg_temp
         as 'select rolegate.enqueue(kind, args, max_attempts => 1)';
@@ -59,13 +60,17 @@ async fn ready(db: &TestDatabase, mode: Mode) -> (Gateway, String, Worker, Clien
 }
 
 async fn work(gateway: &Gateway, db: &TestDatabase) -> Worker {
+    work_as(gateway, db, WorkerConfig::default()).await
+}
+
+async fn work_as(gateway: &Gateway, db: &TestDatabase, config: WorkerConfig) -> Worker {
     let handlers = Handlers::default().others(FunctionJobs::new(Arc::clone(&gateway.database)));
     Worker::start(
         &db.wire_endpoint(),
         &Login::peer("rolegate_worker"),
         &EngineSql::new("rolegate"),
         handlers,
-        WorkerConfig::default(),
+        config,
     )
     .await
     .expect("it is registered")
@@ -212,6 +217,73 @@ async fn a_role_that_was_made_again_does_not_inherit_jobs() {
         assert_eq!(reason, "not_permitted", "{error}");
         assert_eq!(error["code"], "role_replaced", "{error}");
         assert!(worker.stop().await);
+    })
+    .await;
+}
+
+/// How many statements of callers sleep.
+async fn sleepers(superuser: &Client) -> i64 {
+    let sql = "select count(*) from pg_stat_activity \
+               where datname = current_database() and wait_event = 'PgSleep'";
+    superuser.query_one(sql, &[]).await.expect("read").get(0)
+}
+
+async fn until_sleepers(superuser: &Client, wanted: i64, within: Duration) {
+    let end = tokio::time::Instant::now() + within;
+    while sleepers(superuser).await != wanted {
+        assert!(
+            tokio::time::Instant::now() < end,
+            "not {wanted} within {within:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_statement_of_a_cancelled_job_is_cancelled() {
+    for_each_version(async |db| {
+        let (gateway, clerk, worker, superuser) = ready(db, Mode::Login).await;
+        let token = gateway.token(&clerk).await;
+        let id = enqueue(&gateway, &token, "api.sleeps", json!({})).await;
+        until_sleepers(&superuser, 1, Duration::from_secs(5)).await;
+        let cancel = "select rolegate.cancel($1, 'enough')";
+        assert!(
+            superuser
+                .query_one(cancel, &[&id])
+                .await
+                .expect("cancelled")
+                .get::<_, bool>(0)
+        );
+        until_sleepers(&superuser, 0, Duration::from_secs(1)).await;
+        assert_eq!(failure(&superuser, id).await.0, "enough");
+        assert!(worker.stop().await, "no slot is taken by it");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_cancels_what_it_can_not_wait_for() {
+    for_each_version(async |db| {
+        let (gateway, clerk, worker, superuser) = ready(db, Mode::Login).await;
+        assert!(worker.stop().await);
+        let config = WorkerConfig {
+            shutdown: Duration::from_millis(300),
+            ..WorkerConfig::default()
+        };
+        let worker = work_as(&gateway, db, config).await;
+        let token = gateway.token(&clerk).await;
+        let id = enqueue(&gateway, &token, "api.sleeps", json!({})).await;
+        until_sleepers(&superuser, 1, Duration::from_secs(5)).await;
+        assert!(!worker.stop().await, "it did not wait");
+        until_sleepers(&superuser, 0, Duration::from_secs(1)).await;
+        let sql = "select state, attempt from rolegate.job($1)";
+        let row = superuser.query_one(sql, &[&id]).await.expect("it is there");
+        let state: (String, i32) = (row.get(0), row.get(1));
+        assert_eq!(
+            state,
+            ("available".to_owned(), 0),
+            "somebody else may have it"
+        );
     })
     .await;
 }

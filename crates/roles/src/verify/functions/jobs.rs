@@ -201,6 +201,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.ended_attempts(bigint[],smallint[],timestamp with time zone[])",
+        "select rolegate.ended_attempts('{}', '{}', '{}')",
+        WORKER,
+        None,
+    ),
+    function(
         "rolegate.unregister_worker(bigint)",
         "select rolegate.unregister_worker(0)",
         WORKER,
