@@ -4,7 +4,7 @@ PYTHON ?= python3
 TOOLS := $(CURDIR)/.tools
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help demo dev test schemathesis check bench bench-gateway bench-jobs docs fmt tools
+.PHONY: help demo dev test schemathesis storm check bench bench-gateway bench-jobs docs fmt tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,11 @@ test: tools ## unit, database and end-to-end tests on PostgreSQL 15 or newer and
 schemathesis: ## requests made from the OpenAPI documents of gateway and console, their answers compared with them
 	cargo build --bin rolegate
 	@./.ci/schemathesis
+
+storm: ## 100,000 jobs while workers, the leader and PostgreSQL are killed; the counts go to bench/results
+	cargo build --bin rolegate
+	ROLEGATE_STORM_JOBS=100000 ROLEGATE_STORM_REPORT=$(CURDIR)/bench/results/$$(date +%F)-storm.md \
+		cargo test -q -p rolegate-cli --test storm -- --nocapture every_job
 
 check: tools ## formatting, lints, documentation, licences, spelling
 	cargo fmt --all --check
