@@ -12,6 +12,8 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use crate::job::{Attempt, Job, JobOptions, JobPrincipal};
+use crate::notes::Note;
+use crate::outcome::Outcome;
 
 /// The queue in one database, as the worker's login. Connections are kept apart by what they do: each
 /// has the plans of its statements, which took longer to make than they take to run.
@@ -30,6 +32,8 @@ struct Statements {
     finish: String,
     alive: String,
     ended: String,
+    note: String,
+    checkpoint: String,
     unregister: String,
     principals: String,
     callback: String,
@@ -50,6 +54,28 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// What was to be written can't be stored, however often it is tried: text that PostgreSQL has
+    /// no character for, a number that is too large, a structure that is too deep.
+    pub(crate) fn is_about_the_data(&self) -> bool {
+        let Self::Statement(error) = self else {
+            return false;
+        };
+        error.code().is_some_and(|code| {
+            let class = code.code().get(..2);
+            class == Some("22") || class == Some("54")
+        })
+    }
+
+    /// What PostgreSQL said.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Self::Statement(error) => error
+                .as_db_error()
+                .map_or_else(|| error.to_string(), |error| error.message().to_owned()),
+            _ => self.to_string(),
+        }
+    }
+
     fn of_claim(error: tokio_postgres::Error) -> Self {
         if error.code() == Some(&SqlState::NO_DATA_FOUND) {
             Self::GivenUp
@@ -110,6 +136,37 @@ impl Ends {
         self.claims.len()
     }
 
+    /// Each by itself.
+    pub(crate) fn each(&self) -> Vec<Self> {
+        (0..self.len()).filter_map(|nth| self.only(nth)).collect()
+    }
+
+    fn only(&self, nth: usize) -> Option<Self> {
+        Some(Self {
+            over: vec![*self.over.get(nth)?],
+            claims: vec![*self.claims.get(nth)?],
+            ordinals: vec![*self.ordinals.get(nth)?],
+            claimed_at: vec![*self.claimed_at.get(nth)?],
+            states: vec![*self.states.get(nth)?],
+            details: vec![self.details.get(nth)?.clone()],
+            flags: vec![*self.flags.get(nth)?],
+        })
+    }
+
+    /// What they say can't be stored, and this is said instead. What was completed has failed: its
+    /// output is part of it.
+    pub(crate) fn say_instead(&mut self, error: &str) {
+        for (state, detail) in self.states.iter_mut().zip(&mut self.details) {
+            let (letter, said) = Outcome::Failed {
+                error: error.into(),
+                reason: Some("not_storable"),
+            }
+            .into_parts();
+            *state = letter.cast_signed();
+            *detail = said.map(Json);
+        }
+    }
+
     pub(crate) fn claims(&self) -> &[i64] {
         &self.claims
     }
@@ -141,6 +198,8 @@ impl Engine {
             finish: sql.of("select rolegate.finish_jobs($1, $2, $3, $4, $5, $6, $7)"),
             alive: sql.of("select rolegate.worker_alive($1, $2)"),
             ended: sql.of("select rolegate.ended_attempts($1, $2, $3)"),
+            note: sql.of("select rolegate.note_jobs($1, $2, $3, $4, $5)"),
+            checkpoint: sql.of("select rolegate.attempt_checkpoint($1, $2, $3)"),
             unregister: sql.of("select rolegate.unregister_worker($1)"),
             principals: sql.of(
                 "select role_name, role_oid, token_id, claims, scopes, revoked \
@@ -222,6 +281,7 @@ impl Engine {
                 principal: row.try_get(9)?,
                 enqueued_at: row.try_get(12)?,
                 options: options(row.try_get(11)?),
+                checkpoint: None,
             };
             claimed.jobs.push((attempt, job));
         }
@@ -276,6 +336,43 @@ impl Engine {
             .query_one(&statement, &[&claims, &ordinals, &at])
             .await?;
         Ok(positions(row.try_get(0)?))
+    }
+
+    /// Writes down what handlers noted. The positions (from 0) of those that had ended already.
+    pub(crate) async fn note(
+        &self,
+        worker: i64,
+        notes: &[(Attempt, Note)],
+    ) -> Result<Vec<usize>, EngineError> {
+        let client = self.rest.get().await?;
+        let statement = client.prepare_cached(&self.sql.note).await?;
+        let claims: Vec<i64> = notes.iter().map(|(attempt, _)| attempt.claim).collect();
+        let ordinals: Vec<i16> = notes.iter().map(|(attempt, _)| attempt.ordinal).collect();
+        let at: Vec<SystemTime> = notes.iter().map(|(at, _)| at.claimed_at).collect();
+        let notes: Vec<Json<&Note>> = notes.iter().map(|(_, note)| Json(note)).collect();
+        let row = client
+            .query_one(&statement, &[&worker, &claims, &ordinals, &at, &notes])
+            .await?;
+        Ok(positions(row.try_get(0)?))
+    }
+
+    /// What earlier attempts left for this one.
+    pub(crate) async fn checkpoint(
+        &self,
+        attempt: Attempt,
+    ) -> Result<Option<Box<RawValue>>, EngineError> {
+        let client = self.rest.get().await?;
+        let statement = client.prepare_cached(&self.sql.checkpoint).await?;
+        let Attempt {
+            claim,
+            ordinal,
+            claimed_at,
+            ..
+        } = attempt;
+        let row = client
+            .query_one(&statement, &[&claim, &ordinal, &claimed_at])
+            .await?;
+        Ok(row.try_get::<_, Option<String>>(0)?.map(raw))
     }
 
     /// A sign of life; false if it came too late.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::engine::{Engine, EngineError};
 use crate::job::{Attempt, Job, JobPrincipal};
+use crate::notes::{CheckpointError, Note, Notes};
 use crate::outcome::Outcome;
 
 /// Runs jobs of a kind.
@@ -22,9 +23,10 @@ pub trait Handler: Send + Sync {
     fn run<'a>(&'a self, job: Job, context: &'a Context) -> BoxFuture<'a, Outcome>;
 }
 
-/// What a handler can ask while it runs.
-#[derive(Debug)]
+/// What a handler can ask and say while it runs.
+#[derive(Debug, Clone)]
 pub struct Context {
+    pub(crate) notes: Arc<Notes>,
     pub(crate) engine: Engine,
     pub(crate) principal: i64,
     pub(crate) attempt: Attempt,
@@ -54,6 +56,25 @@ impl Context {
         self.engine
             .register_callback(self.attempt, timeout, resumable)
             .await
+    }
+
+    /// How far it is, for whoever looks: `percent` of 100, and words. Kept in memory and written about
+    /// once a second, with those of other jobs; what was said last counts.
+    pub fn progress(&self, percent: u8, message: &str) {
+        self.notes
+            .add(self.attempt, Note::progress(percent, message));
+    }
+
+    /// Where the next attempt is to go on, if this one does not end well: its [`Job::checkpoint`].
+    /// Written like [`Self::progress`], and before the end of the attempt is. So the next attempt may
+    /// find an older one, and do again what was done in the second between; after the job is done, none
+    /// is kept.
+    pub fn checkpoint<T: serde::Serialize + ?Sized>(
+        &self,
+        value: &T,
+    ) -> Result<(), CheckpointError> {
+        self.notes.add(self.attempt, Note::checkpoint(value)?);
+        Ok(())
     }
 
     /// For whom the job runs, as things stand now.
@@ -98,6 +119,17 @@ impl Handlers {
         F: Fn(T, Job) -> R + Send + Sync + 'static,
         R: Future<Output = Outcome> + Send + 'static,
     {
+        self.function_in(kind, move |args, job, _| function(args, job))
+    }
+
+    /// The same for a function that has something to ask or to say while it runs.
+    #[must_use]
+    pub fn function_in<T, F, R>(self, kind: &str, function: F) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        F: Fn(T, Job, Context) -> R + Send + Sync + 'static,
+        R: Future<Output = Outcome> + Send + 'static,
+    {
         self.kind(
             kind,
             Typed {
@@ -132,12 +164,12 @@ struct Typed<F, T> {
 impl<T, F, R> Handler for Typed<F, T>
 where
     T: DeserializeOwned + Send + 'static,
-    F: Fn(T, Job) -> R + Send + Sync + 'static,
+    F: Fn(T, Job, Context) -> R + Send + Sync + 'static,
     R: Future<Output = Outcome> + Send + 'static,
 {
-    fn run<'a>(&'a self, job: Job, _context: &'a Context) -> BoxFuture<'a, Outcome> {
+    fn run<'a>(&'a self, job: Job, context: &'a Context) -> BoxFuture<'a, Outcome> {
         match serde_json::from_str(job.args.get()) {
-            Ok(args) => (self.function)(args, job).boxed(),
+            Ok(args) => (self.function)(args, job, context.clone()).boxed(),
             Err(error) => {
                 let error = format!("the arguments don't fit: {error}");
                 std::future::ready(Outcome::failed(error)).boxed()

@@ -32,12 +32,20 @@ pub struct Job {
     pub enqueued_at: SystemTime,
     /// What else the producer said.
     pub options: JobOptions,
+    /// What an earlier attempt left with [`crate::Context::checkpoint`].
+    pub checkpoint: Option<Box<RawValue>>,
 }
 
 impl Job {
     /// The arguments as `T`.
     pub fn args<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_str(self.args.get())
+    }
+
+    /// The checkpoint of an earlier attempt as `T`, if there is one.
+    pub fn checkpoint<'a, T: Deserialize<'a>>(&'a self) -> Result<Option<T>, serde_json::Error> {
+        let read = |json: &'a RawValue| serde_json::from_str(json.get());
+        self.checkpoint.as_deref().map(read).transpose()
     }
 }
 
@@ -88,6 +96,9 @@ pub(crate) struct Attempt {
     pub(crate) ordinal: i16,
     pub(crate) flags: i16,
 }
+
+/// The bit of [`Attempt::flags`] that says that there are notes.
+pub(crate) const NOTED: i16 = 4;
 
 impl Attempt {
     pub(crate) fn place(&self) -> (i64, i16) {

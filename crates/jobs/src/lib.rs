@@ -6,11 +6,20 @@ mod handler;
 mod job;
 pub mod maintenance;
 pub mod metrics;
+mod notes;
 mod outcome;
 pub mod worker;
 
 pub use engine::EngineError;
 pub use handler::{Context, Handler, Handlers};
 pub use job::{AttemptError, Job, JobId, JobOptions, JobPrincipal};
+pub use notes::CheckpointError;
 pub use outcome::Outcome;
 pub use worker::{StartError, Worker, WorkerConfig};
+
+/// The guide's examples compile.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/long-jobs.md")]
+    struct LongJobs;
+}

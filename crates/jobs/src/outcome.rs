@@ -62,6 +62,14 @@ impl Outcome {
         }
     }
 
+    /// Whether there will be more of the job.
+    pub(crate) fn is_back(&self) -> bool {
+        match self {
+            Self::Completed(_) | Self::Failed { .. } | Self::Cancelled { .. } => false,
+            Self::Retry { .. } | Self::Snooze(_) | Self::Wait | Self::Released => true,
+        }
+    }
+
     /// The letter and the detail that `rolegate.finish_jobs` takes.
     pub(crate) fn into_parts(self) -> (u8, Option<Box<RawValue>>) {
         let (letter, detail) = match self {

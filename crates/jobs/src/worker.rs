@@ -10,6 +10,7 @@ mod attempts;
 mod claiming;
 mod doubts;
 mod finishing;
+mod noting;
 mod open;
 mod pace;
 mod pulse;
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::{Engine, EngineError, Registration};
 use crate::handler::Handlers;
+use crate::notes::Notes;
 use attempts::Attempts;
 use open::OpenClaims;
 use pace::Pace;
@@ -104,6 +106,7 @@ struct Shared {
     registration: RwLock<Registration>,
     open: OpenClaims,
     attempts: Attempts,
+    notes: Arc<Notes>,
     pace: Pace,
     /// Claimed and not yet run.
     unfinished: AtomicUsize,
@@ -146,6 +149,7 @@ impl Worker {
             attempts: Attempts::new(registration.worker),
             registration: RwLock::new(registration),
             open: OpenClaims::default(),
+            notes: Arc::default(),
             unfinished: AtomicUsize::new(0),
             look: Notify::new(),
             stop: CancellationToken::new(),
@@ -187,6 +191,9 @@ impl Worker {
         tasks
             .helpers
             .spawn(doubts::run(Arc::clone(&shared), tasks.stop_helpers.clone()));
+        tasks
+            .helpers
+            .spawn(noting::run(Arc::clone(&shared), tasks.stop_helpers.clone()));
         let waking = waking::Waking {
             endpoint: shared
                 .config

@@ -7,8 +7,10 @@ use async_channel::Receiver;
 
 use super::Shared;
 use super::running::End;
-use crate::engine::Ends;
+use crate::engine::{Ends, EngineError};
+use crate::job::Attempt;
 use crate::metrics;
+use crate::notes::Note;
 
 /// Ends that are written by one statement, at most.
 pub(super) const BATCH: usize = 512;
@@ -20,25 +22,41 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// Until there are no more, and all slots are gone.
 pub(super) async fn run(shared: Arc<Shared>, ends: Receiver<End>) {
     while let Ok(end) = ends.recv().await {
-        let mut batch = Ends::default();
-        push(&mut batch, end);
-        while batch.len() < BATCH
+        let mut batch = Batch::default();
+        batch.push(end);
+        while batch.ends.len() < BATCH
             && let Ok(end) = ends.try_recv()
         {
-            push(&mut batch, end);
+            batch.push(end);
         }
-        write(&shared, &batch).await;
-        shared.open.close(batch.claims());
+        write_notes(&shared, &batch.notes).await;
+        if write(&shared, &batch.ends).await.is_err() {
+            write_each(&shared, &batch.ends).await;
+        }
+        shared.open.close(batch.ends.claims());
     }
 }
 
-fn push(batch: &mut Ends, end: End) {
-    let (state, detail) = end.outcome.into_parts();
-    batch.push(end.attempt, state, detail, end.over);
+#[derive(Default)]
+struct Batch {
+    ends: Ends,
+    /// Of those that come back.
+    notes: Vec<(Attempt, Note)>,
+}
+
+impl Batch {
+    fn push(&mut self, end: End) {
+        if let Some(note) = end.note {
+            self.notes.push((end.attempt, note));
+        }
+        let (state, detail) = end.outcome.into_parts();
+        self.ends.push(end.attempt, state, detail, end.over);
+    }
 }
 
 /// Tries until it works: the sign of life goes on meanwhile, so that nobody else runs the jobs again.
-async fn write(shared: &Shared, batch: &Ends) {
+/// An error that comes back is about what was to be written.
+async fn write(shared: &Shared, batch: &Ends) -> Result<(), EngineError> {
     let mut pause = PAUSE.0;
     loop {
         let worker = shared.registration.read().await.worker;
@@ -50,11 +68,45 @@ async fn write(shared: &Shared, batch: &Ends) {
                     metrics::too_late(refused.len());
                     warn_of_surprises(shared, batch, &refused);
                 }
-                return;
+                return Ok(());
             }
+            Err(error) if error.is_about_the_data() => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, cause = ?error, attempts = batch.len(), "finish_failed");
             }
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// What one of them says can't be stored; the others are not to suffer from it.
+async fn write_each(shared: &Shared, batch: &Ends) {
+    for mut end in batch.each() {
+        if let Err(error) = write(shared, &end).await {
+            tracing::warn!(%error, cause = ?error, "outcome_not_storable");
+            end.say_instead(&format!(
+                "what the handler gave back can't be stored: {}",
+                error.detail()
+            ));
+            if let Err(error) = write(shared, &end).await {
+                // The job stays open until the worker stops.
+                tracing::error!(%error, cause = ?error, "attempt_not_ended");
+            }
+        }
+    }
+}
+
+/// Before the ends are, or the next attempt would not find them.
+async fn write_notes(shared: &Shared, notes: &[(Attempt, Note)]) {
+    let mut pause = PAUSE.0;
+    while !notes.is_empty() {
+        let writing = shared.notes.writing.lock().await;
+        let written = shared.note(notes).await;
+        drop(writing);
+        match written {
+            Ok(_) => return,
+            Err(error) => tracing::warn!(%error, cause = ?error, "progress_not_written"),
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE.1);

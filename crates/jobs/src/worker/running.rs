@@ -13,13 +13,16 @@ use super::Shared;
 use super::attempts::Running;
 use super::claiming::Ready;
 use crate::handler::{Context, Handler};
-use crate::job::{Attempt, Job};
+use crate::job::{Attempt, Job, NOTED};
 use crate::metrics;
+use crate::notes::Note;
 use crate::outcome::Outcome;
 
 /// When to ask again whether somebody handles a kind that nobody here does.
 const NO_HANDLER: Duration = Duration::from_secs(30);
 
+/// When to try again to read where an attempt is to go on.
+const NO_CHECKPOINT: Duration = Duration::from_secs(5);
 /// How long a handler may take to end after its attempt was over elsewhere.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -30,17 +33,27 @@ pub(super) struct End {
     pub(super) outcome: Outcome,
     /// It had ended elsewhere before.
     pub(super) over: bool,
+    /// What its handler noted last.
+    pub(super) note: Option<Note>,
+}
+
+impl End {
+    /// Of one whose handler did not run.
+    fn unbegun(attempt: Attempt, over: bool) -> Self {
+        Self {
+            attempt,
+            outcome: Outcome::Released,
+            over,
+            note: None,
+        }
+    }
 }
 
 /// Until there are no more jobs, and the claiming task is gone.
 pub(super) async fn slot(shared: Arc<Shared>, jobs: Receiver<Ready>, ends: Sender<End>) {
     while let Ok((attempt, job)) = jobs.recv().await {
         let end = if shared.stop.is_cancelled() {
-            End {
-                attempt,
-                outcome: Outcome::Released,
-                over: false,
-            }
+            End::unbegun(attempt, false)
         } else {
             run(&shared, attempt, job).await
         };
@@ -56,17 +69,18 @@ pub(super) async fn slot(shared: Arc<Shared>, jobs: Receiver<Ready>, ends: Sende
 async fn run(shared: &Shared, attempt: Attempt, job: Job) -> End {
     let running = match shared.attempts.begin(attempt, &shared.cancel) {
         Some(running) if !was_cancelled(shared, attempt).await => running,
-        _ => {
-            return End {
-                attempt,
-                outcome: Outcome::Released,
-                over: true,
-            };
-        }
+        _ => return End::unbegun(attempt, true),
     };
     let outcome = handle(shared, attempt, job, &running).await;
+    let left = shared.notes.end(attempt);
+    let mut attempt = attempt;
+    if left.noted {
+        attempt.flags |= NOTED;
+    }
     End {
         attempt,
+        // Nobody will read the notes of a job that has ended.
+        note: left.unsaved.filter(|_| outcome.is_back()),
         outcome,
         over: running.is_over(),
     }
@@ -82,13 +96,23 @@ async fn was_cancelled(shared: &Shared, attempt: Attempt) -> bool {
             .is_ok_and(|ended| !ended.is_empty())
 }
 
-async fn handle(shared: &Shared, attempt: Attempt, job: Job, running: &Running<'_>) -> Outcome {
+async fn handle(shared: &Shared, attempt: Attempt, mut job: Job, running: &Running<'_>) -> Outcome {
     let kind = Arc::clone(&job.kind);
     let Some((label, handler)) = shared.handlers.of(&kind) else {
         // Some other worker may have one; this one's ignorance is no failure of the job.
         tracing::warn!(kind = %job.kind, job = job.id, "no_handler");
         return Outcome::Snooze(NO_HANDLER);
     };
+    if attempt.flags & NOTED != 0 {
+        match shared.engine.checkpoint(attempt).await {
+            Ok(checkpoint) => job.checkpoint = checkpoint,
+            Err(error) => {
+                // It is not to begin from the start because of that.
+                tracing::warn!(%error, cause = ?error, job = job.id, "checkpoint_unknown");
+                return Outcome::Snooze(NO_CHECKPOINT);
+            }
+        }
+    }
     let started = Instant::now();
     let id = job.id;
     metrics::started(started_after(&job));
@@ -119,6 +143,7 @@ async fn run_within_bounds(
 ) -> Outcome {
     let deadline = job.options.deadline().or(shared.config.deadline);
     let context = Context {
+        notes: Arc::clone(&shared.notes),
         engine: shared.engine.clone(),
         principal: job.principal,
         attempt,

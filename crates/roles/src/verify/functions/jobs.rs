@@ -207,6 +207,18 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.note_jobs(bigint,bigint[],smallint[],timestamp with time zone[],jsonb[])",
+        "select rolegate.note_jobs(0, '{}', '{}', '{}', '{}')",
+        WORKER,
+        None,
+    ),
+    function(
+        "rolegate.attempt_checkpoint(bigint,smallint,timestamp with time zone)",
+        "select rolegate.attempt_checkpoint(0, 1::smallint, pg_catalog.now())",
+        WORKER,
+        None,
+    ),
+    function(
         "rolegate.unregister_worker(bigint)",
         "select rolegate.unregister_worker(0)",
         WORKER,
