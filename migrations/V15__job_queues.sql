@@ -12,6 +12,14 @@ create table rolegate.job_queue (
     -- The nth failure waits `backoff * 2^(n-1)`, a quarter of it by chance, up to `max_backoff`.
     backoff interval not null default interval '2 seconds' check (backoff >= interval '0'),
     max_backoff interval not null default interval '1 day' check (max_backoff >= interval '0'),
+    -- In all workers together: jobs that run at a time, and jobs that begin in a second; so many may
+    -- begin at once after a pause. NULL: no limit. The same for the jobs of one limit_key.
+    concurrency integer check (concurrency > 0),
+    rate float8 check (rate > 0 and rate <= 1e6),
+    burst integer check (burst > 0),
+    key_concurrency integer check (key_concurrency > 0),
+    key_rate float8 check (key_rate > 0 and key_rate <= 1e6),
+    key_burst integer check (key_burst > 0),
     check ((paused_at is null) = (paused_by is null))
 );
 insert into rolegate.job_queue (name) values ('default');

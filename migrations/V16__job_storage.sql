@@ -50,8 +50,9 @@ create table rolegate.job (
     -- Attempts that were counted before.
     attempt smallint not null default 0,
     max_attempts smallint not null default 25,
-    -- What has to be tidied up when it ends: 1 a unique key, 2 an ordering or limited key,
-    -- 4 progress, 8 somebody waits for it.
+    -- What has to be tidied up when it ends: 1 a unique key, 2 an ordering or limit key,
+    -- 4 progress, 8 somebody waits for it. Only in claims: 16 a place in its queue's concurrency.
+    -- 32: the rate of its limit key is kept already.
     flags smallint not null default 0,
     kind text not null,
     principal bigint not null,
@@ -92,8 +93,8 @@ create table rolegate.job_outcome (
     segment smallint not null,
     at timestamptz not null default pg_catalog.clock_timestamp(),
     ordinals smallint[] not null,
-    -- NULL: all completed. Else one letter each: completed, failed, retried, snoozed, cancelled,
-    -- waiting, lost, released.
+    -- NULL: all completed. Else one letter each: completed, failed, retried, snoozed, x cancelled,
+    -- waiting, lost, b released, parked for its key, moved.
     states "char"[],
     -- NULL: none. Else an output, or an error, or NULL, for each.
     outputs jsonb[]
@@ -145,9 +146,13 @@ create table rolegate.job_deferred (
     kind text not null,
     principal bigint not null,
     args jsonb not null,
-    options jsonb
+    options jsonb,
+    -- Not for a time (`run_at` is infinite then) but for a place of its key: see V32.
+    waits_for text collate "C"
 );
-create index job_deferred_run_at on rolegate.job_deferred (run_at);
+create index job_deferred_run_at on rolegate.job_deferred (run_at) where waits_for is null;
+create index job_deferred_waits_for on rolegate.job_deferred ((lane / 4), waits_for, root)
+    where waits_for is not null;
 
 -- Jobs that ended without completing, kept for people.
 create table rolegate.job_ended (

@@ -65,7 +65,8 @@ set search_path = pg_catalog, rolegate, pg_temp
 as $$
 #variable_conflict use_column
 declare
-    digest constant bytea := pg_catalog.sha256(pg_catalog.convert_to(kind || '|' || unique_key, 'UTF8'));
+    digest constant bytea := pg_catalog.sha256(pg_catalog.convert_to(
+        pg_catalog.length(kind)::text || '|' || kind || unique_key, 'UTF8'));
     holder bigint;
 begin
     loop
@@ -89,6 +90,9 @@ revoke execute on function rolegate.take_unique_key(text, text, bigint, timestam
 
 -- The id of the job. With a unique key that is taken: an error, or (`on_conflict => 'existing'`) the
 -- id of the job that has it. The key is free again when the job ends, but not before `unique_for`.
+-- Of the jobs of a queue with the same ordering_key one runs at a time, and the next when it has ended,
+-- in the order in which they were enqueued. Those with the same limit_key share the limits that the
+-- queue has for each (set_queue_limits).
 create function rolegate.enqueue(
     kind text,
     args jsonb default '{}',
@@ -102,7 +106,9 @@ create function rolegate.enqueue(
     deadline interval default null,
     tags text[] default null,
     metadata jsonb default null,
-    trace text default null
+    trace text default null,
+    ordering_key text default null,
+    limit_key text default null
 ) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -122,7 +128,8 @@ declare
                 '|', pg_catalog.to_regrole(pg_catalog.quote_ident(actor))::oid, actor, ''),
             'UTF8'))
     end;
-    flags constant smallint := case when unique_key is null then 0 else 1 end;
+    flags constant smallint := case when unique_key is null then 0 else 1 end
+        + case when ordering_key is null and limit_key is null then 0 else 2 end;
     options jsonb;
     holder bigint;
     made bigint;
@@ -150,7 +157,9 @@ begin
         principal := rolegate.job_principal();
     end if;
 
-    if deadline is not null or tags is not null or metadata is not null or trace is not null then
+    if deadline is not null or tags is not null or metadata is not null or trace is not null
+        or flags & 2 <> 0
+    then
         if deadline <= interval '0' then
             raise exception using
                 errcode = 'invalid_parameter_value', message = 'deadline is a time above zero';
@@ -159,9 +168,21 @@ begin
             raise exception using
                 errcode = 'invalid_parameter_value', message = 'a job has at most 20 tags';
         end if;
+        if ordering_key is not null and limit_key is not null then
+            raise exception using
+                errcode = 'invalid_parameter_value',
+                message = 'a job has an ordering_key or a limit_key, not both';
+        end if;
+        if pg_catalog.length(coalesce(ordering_key, limit_key)) not between 1 and 200 then
+            raise exception using
+                errcode = 'invalid_parameter_value', message = 'a key has 1 to 200 characters';
+        end if;
         options := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
             'deadline', extract(epoch from deadline), 'tags', pg_catalog.to_jsonb(tags),
-            'metadata', metadata, 'trace', trace));
+            'trace', trace, 'ordering_key', ordering_key, 'limit_key', limit_key));
+        if metadata is not null then
+            options := options || pg_catalog.jsonb_build_object('metadata', metadata);
+        end if;
     end if;
 
     if unique_key is not null then
@@ -215,11 +236,11 @@ begin
 end
 $$;
 revoke execute on function rolegate.enqueue(
-    text, jsonb, text, timestamptz, integer, integer, text, text, interval, interval, text[], jsonb, text)
-    from public;
+    text, jsonb, text, timestamptz, integer, integer, text, text, interval, interval, text[], jsonb, text,
+    text, text) from public;
 grant execute on function rolegate.enqueue(
-    text, jsonb, text, timestamptz, integer, integer, text, text, interval, interval, text[], jsonb, text)
-    to rolegate_producer;
+    text, jsonb, text, timestamptz, integer, integer, text, text, interval, interval, text[], jsonb, text,
+    text, text) to rolegate_producer;
 
 -- Many jobs of one kind and queue at once; their ids are in the order of `args`.
 create function rolegate.enqueue_many(

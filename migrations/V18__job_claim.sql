@@ -93,7 +93,8 @@ $$;
 revoke execute on function rolegate.end_pass(rolegate.job_claim, bigint, smallint) from public;
 
 -- Which of the workers' queues come first in this claim is their business: `queues` is in order.
--- A row without a claim says that another claim was at work in a lane: look again.
+-- A row without a claim says: look again, at once (`id` is 0: another claim was at work in a lane, or
+-- there was other work to do first) or in `id` milliseconds (the queue's rate has to be kept).
 create function rolegate.claim_jobs(worker bigint, queues integer[], most integer)
 returns table (
     claim bigint, claimed_at timestamptz, ordinal smallint, id bigint, root bigint, lane integer,
@@ -110,6 +111,11 @@ declare
     c rolegate.job_claim;
     sequence bigint;
     wanted integer := most;
+    -- Of `wanted`, what the queue's limits leave; NULL before that is asked.
+    room integer;
+    again_at timestamptz;
+    -- Claims of the lane that gave nothing.
+    put_aside integer;
     taken integer;
     is_open boolean;
     busy boolean := false;
@@ -137,12 +143,21 @@ begin
     end if;
 
     for queue in
-        select q.id, q.aging
+        select
+            q.id, q.aging, q.concurrency is not null or q.rate is not null as limited,
+            exists (select from rolegate.job_opening o where o.queue = q.id) as has_openings
         from pg_catalog.unnest(queues) with ordinality n (id, nth)
         join rolegate.job_queue q on q.id = n.id
         where q.paused_at is null
         order by n.nth
     loop
+        -- Jobs that waited for a place of their key and have it now come back to their lanes; not for
+        -- this transaction, which does not see its own rows as others do.
+        if queue.has_openings then
+            busy := true;
+            continue when rolegate.use_openings(queue.id);
+        end if;
+        room := case when not queue.limited then wanted end;
         -- The first job of each lane says how long the lane has waited. A lane without one may
         -- still have jobs that came late.
         for next_lane in
@@ -164,11 +179,21 @@ begin
                         / extract(epoch from nullif(queue.aging, interval '0'))), 0),
                 l.lane
         loop
-            exit when wanted <= 0;
+            exit when room <= 0;
             if not pg_catalog.pg_try_advisory_xact_lock(rolegate.lane_lock_key(next_lane)) then
                 busy := true;
                 continue;
             end if;
+            if room is null then
+                select r.room, least(again_at, r.next_at) into room, again_at
+                from rolegate.queue_room(queue.id, wanted) r;
+                if room is null then
+                    busy := true;
+                    exit;
+                end if;
+                exit when room <= 0;
+            end if;
+            put_aside := 0;
             buried := exists (select from rolegate.job_tombstone);
             loop
                 -- The lock first: the snapshots below are newer than what the last holder wrote.
@@ -207,10 +232,10 @@ begin
                         )
                         and (c.pass is null or pg_catalog.pg_visible_in_snapshot(j.xid, c.pass))
                     order by j.id
-                    limit wanted + 1
+                    limit room + 1
                 ),
                 late as materialized (
-                    select pg_catalog.count(*) as n, pg_catalog.count(*) > wanted as too_many from behind
+                    select pg_catalog.count(*) as n, pg_catalog.count(*) > room as too_many from behind
                 ),
                 ahead as materialized (
                     select j.*
@@ -218,14 +243,14 @@ begin
                     where j.lane = next_lane and j.id > c.hi
                     order by j.id
                     limit (
-                        select case when c.pass is null then greatest(wanted - l.n, 0) else 0 end
+                        select case when c.pass is null then greatest(room - l.n, 0) else 0 end
                         from late l
                     )
                 ),
                 picked as materialized (
                     select pg_catalog.row_number() over (order by u.id) as nth, u.*
                     from (
-                        (select b.* from behind b order by b.id limit wanted)
+                        (select b.* from behind b order by b.id limit room)
                         union all
                         select a.* from ahead a
                     ) u
@@ -268,17 +293,36 @@ begin
                 )
                 select
                     m.id, m.at, p.nth::smallint, p.id, coalesce(p.root, p.id), p.lane, p.attempt,
-                    p.max_attempts, p.flags, p.kind, p.principal, p.args::text, p.options::text,
-                    p.enqueued_at
-                from picked p cross join made m
-                -- Cancelled or moved meanwhile: part of the claim, and closed below.
-                where not exists (select from rolegate.job_tombstone t where t.id = p.id)
+                    p.max_attempts, case when queue.limited then p.flags | 16::smallint else p.flags end,
+                    p.kind, p.principal, p.args::text, p.options::text, p.enqueued_at
+                from (
+                    select x.* from picked x
+                    -- Cancelled or moved meanwhile: part of the claim, and closed below.
+                    where not exists (select from rolegate.job_tombstone t where t.id = x.id)
+                    -- Keys give their places away in this order.
+                    order by x.nth
+                ) p
+                cross join made m
+                where case when p.flags & 2 = 0 then true else rolegate.admit_job(
+                    m.id, p.nth::smallint, p.id, p.root, p.enqueued_at, p.lane, p.attempt,
+                    p.max_attempts, p.flags, p.kind, p.principal, p.args, p.options) end
                 order by p.nth;
                 get diagnostics taken = row_count;
                 wanted := wanted - taken;
+                room := room - taken;
+                if taken > 0 and queue.limited then
+                    perform rolegate.take_queue_places(queue.id, next_lane, taken);
+                end if;
                 if taken = 0 then
-                    exit when not buried and c.pass is null;
-                    continue when buried and rolegate.close_buried(next_lane, c.id, segment);
+                    if (last_claim = 1 or (select s.last_value from rolegate.job_claim_id s) > last_claim)
+                        and rolegate.close_buried(next_lane, c.id, segment)
+                    then
+                        -- All it took was cancelled, or put aside for a key: more may stand behind.
+                        put_aside := put_aside + 1;
+                        continue when put_aside < 10;
+                        busy := true;
+                        exit;
+                    end if;
                     exit when c.pass is null;
                     -- The pass over late rows had none left: go on from where it looked.
                     perform rolegate.end_pass(c, worker, segment);
@@ -298,11 +342,13 @@ begin
         set open_from = last_claim, seen_at = pg_catalog.clock_timestamp()
         where w.id = worker;
     end if;
-    if busy and wanted = most then
+    if (busy or again_at is not null) and wanted = most then
         return query select
-            null::bigint, null::timestamptz, null::smallint, null::bigint, null::bigint, null::integer, null::smallint,
-            null::smallint, null::smallint, null::text, null::bigint, null::text, null::text,
-            null::timestamptz;
+            null::bigint, null::timestamptz, null::smallint,
+            case when busy then 0 else pg_catalog.ceil(greatest(
+                1000 * extract(epoch from again_at - pg_catalog.clock_timestamp()), 1))::bigint end,
+            null::bigint, null::integer, null::smallint, null::smallint, null::smallint, null::text,
+            null::bigint, null::text, null::text, null::timestamptz;
     end if;
 end
 $$;

@@ -35,6 +35,9 @@ begin
     if flags & 4 <> 0 then
         delete from rolegate.job_progress p where p.root = release_job.root;
     end if;
+    if flags & 2 <> 0 then
+        perform rolegate.leave_places(release_job.root, true);
+    end if;
 end
 $$;
 revoke execute on function rolegate.release_job(bigint, smallint) from public;
@@ -169,6 +172,7 @@ as $$
 declare
     refused integer[];
     special integer[];
+    limited integer[];
     n integer;
 begin
     -- As in claim_jobs().
@@ -217,14 +221,22 @@ begin
             select n from pg_catalog.generate_series(1, pg_catalog.cardinality(claims)) n
             except select b.nth from good b
             order by 1),
-        array(select b.nth from good b where b.state <> 'c' or b.flags <> 0 order by b.nth)
-    into refused, special;
+        array(select b.nth from good b where b.state <> 'c' or b.flags & ~16 <> 0 order by b.nth),
+        array(select b.nth from good b where b.flags & 16 <> 0)
+    into refused, special, limited;
 
     foreach n in array special loop
         perform rolegate.settle_attempt(
             k.lane, k.jobs[ordinals[n]], coalesce(states[n], 'c'), details[n])
         from rolegate.job_claim k where k.id = claims[n];
     end loop;
+    if limited <> '{}' then
+        perform rolegate.leave_queue_places(array(
+            select coalesce(j.root, j.id)
+            from pg_catalog.unnest(limited) x (nth)
+            join rolegate.job_claim k on k.id = claims[x.nth]
+            join rolegate.job j on j.lane = k.lane and j.id = k.jobs[ordinals[x.nth]]));
+    end if;
     return refused;
 end
 $$;
@@ -271,6 +283,9 @@ begin
             pg_catalog.array_fill('l'::"char", array[pg_catalog.cardinality(lost)]));
         perform rolegate.settle_attempt(k.lane, k.jobs[n], 'l', null)
         from pg_catalog.unnest(lost) n;
+        perform rolegate.leave_queue_places(array(
+            select coalesce(j.root, j.id) from pg_catalog.unnest(lost) n
+            join rolegate.job j on j.lane = k.lane and j.id = k.jobs[n]));
         count := count + pg_catalog.cardinality(lost);
     end loop;
     return count;

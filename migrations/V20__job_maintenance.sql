@@ -1,8 +1,8 @@
 -- What has to happen from time to time: jobs whose time has come, workers that died, segments that
 -- can be emptied. One process at a time does it; two would only do the same twice.
 
--- The lock under which it is done. A transaction's lock, so that it works behind a pooler; who leads
--- for longer holds a session's lock of the same key.
+-- The lock under which it is done: a transaction's, so that it works behind a pooler. Who leads for
+-- longer holds the next one for his session: see V24.
 create function rolegate.maintenance_lock_key() returns bigint
 language sql immutable security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -20,7 +20,7 @@ declare
 begin
     with due as (
         select d.root from rolegate.job_deferred d
-        where d.run_at <= pg_catalog.clock_timestamp()
+        where d.run_at <= pg_catalog.clock_timestamp() and d.waits_for is null
         order by d.run_at, d.root
         limit most
         for update skip locked
@@ -42,7 +42,8 @@ begin
     into promoted, queues
     from back b;
     perform rolegate.wake(q) from pg_catalog.unnest(queues) q;
-    select d.run_at into next_at from rolegate.job_deferred d order by d.run_at limit 1;
+    select d.run_at into next_at from rolegate.job_deferred d
+    where d.waits_for is null order by d.run_at limit 1;
 end
 $$;
 revoke execute on function rolegate.promote_jobs(integer) from public;
@@ -300,6 +301,7 @@ declare
 begin
     delete from rolegate.job_unique u
     where u.ended and u.held_until <= pg_catalog.clock_timestamp();
+    delete from rolegate.job_rate r where r.free_at < pg_catalog.clock_timestamp() - interval '1 hour';
     delete from rolegate.job_ended e
     where e.root in (
         select x.root from rolegate.job_ended x

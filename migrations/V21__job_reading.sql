@@ -113,9 +113,12 @@ begin
         j := row(
             null, d.root, d.root, d.enqueued_at, d.lane, null, d.attempt, d.max_attempts, d.flags,
             d.kind, d.principal, d.args, d.options);
-        state := case when d.reason = 'retry' then 'retryable' else 'scheduled' end;
+        state := case
+            when d.waits_for is not null then 'available'
+            when d.reason = 'retry' then 'retryable' else 'scheduled'
+        end;
         reason := d.reason;
-        run_at := d.run_at;
+        run_at := case when d.waits_for is null then d.run_at end;
         return;
     end if;
     select * into r from rolegate.job_parked x where x.root = find_job.root;

@@ -114,6 +114,7 @@ begin
                     insert into rolegate.job_outcome (claim, segment, ordinals, states)
                     values (
                         f.claim, rolegate.write_segment(), array[f.ordinal], array['x'::"char"]);
+                    perform rolegate.leave_queue_places(array[job_id]);
                     perform pg_catalog.pg_notify(
                         'rolegate_job_cancel', pg_catalog.concat(f.claim, ':', f.ordinal));
                 end if;
@@ -263,6 +264,7 @@ declare
     s record;
     j rolegate.job;
     target integer;
+    due_at timestamptz;
     done boolean := false;
 begin
     lock_timeout := rolegate.start_decision();
@@ -273,12 +275,21 @@ begin
         exit when (f.state in ('available', 'scheduled', 'retryable')) is not true;
         target := rolegate.other_lane(j.lane, queue, priority);
         if f.place = 'deferred' then
+            -- One that waits for its key asks for a place again where, or when, it comes to be.
             update rolegate.job_deferred d
             set lane = rolegate.other_lane(d.lane, queue, priority),
-                run_at = coalesce(move_job.run_at, d.run_at)
-            where d.root = job_id;
+                run_at = case
+                    when move_job.run_at is not null then move_job.run_at
+                    when d.waits_for is not null and target / 4 <> d.lane / 4
+                        then pg_catalog.clock_timestamp()
+                    else d.run_at
+                end,
+                waits_for = case
+                    when move_job.run_at is null and target / 4 = d.lane / 4 then d.waits_for end
+            where d.root = job_id
+            returning d.run_at into due_at;
             done := found;
-            if move_job.run_at < f.run_at then
+            if done and (f.run_at is null or due_at < f.run_at) then
                 perform rolegate.wake_promoter();
             end if;
         else
@@ -311,6 +322,10 @@ begin
         end if;
         exit when done;
     end loop;
+    if done and j.flags & 2 <> 0 and target / 4 <> j.lane / 4 then
+        -- The place it had was one of the other queue.
+        perform rolegate.leave_places(job_id, true);
+    end if;
     perform pg_catalog.set_config('lock_timeout', lock_timeout, true);
     return done;
 end
@@ -351,53 +366,74 @@ declare
     d rolegate.job_deferred;
     r record;
     nobody bigint;
-    claims bigint[] := '{}';
-    ordinals smallint[] := '{}';
+    claims bigint[];
+    ordinals smallint[];
+    keyed bigint[] := '{}';
+    openings text[];
     drained integer := 0;
 begin
     if (most between 1 and 1000) is not true then
         raise exception using
             errcode = 'invalid_parameter_value', message = 'most is 1 to 1000';
     end if;
+    if pg_catalog.pg_current_xact_id_if_assigned() is not null then
+        -- Jobs that this transaction put into the lanes would be claimed now, and once more later.
+        raise exception using
+            errcode = 'active_sql_transaction',
+            message = 'a queue is drained in a transaction that has written nothing before';
+    end if;
     lock_timeout := rolegate.start_decision();
-    -- Those that are being promoted are waited for, and found in their lanes.
-    for d in
-        delete from rolegate.job_deferred x
-        where x.root in (
-            select y.root from rolegate.job_deferred y
-            where y.lane between queue_id * 4 and queue_id * 4 + 3
-            order by y.lane, y.root limit most
-            for update)
-        returning x.*
-    loop
-        drained := drained + 1;
-        perform rolegate.end_job(
-            rolegate.job_row(
-                d.root, d.enqueued_at, d.lane, d.attempt, d.max_attempts, d.flags, d.kind, d.principal,
-                d.args, d.options),
-            'cancelled', 'drained', why);
-    end loop;
-    if drained < most then
+    -- For the same reason no place is filled before the claims.
+    with gone as (delete from rolegate.job_opening o where o.queue = queue_id returning o.key)
+    select coalesce(pg_catalog.array_agg(distinct g.key), '{}') into openings from gone g;
+    -- The second turn is for those that were put aside for their keys by the first one.
+    for turn in 1..2 loop
+        -- Those that are being promoted are waited for, and found in their lanes.
+        for d in
+            delete from rolegate.job_deferred x
+            where x.root in (
+                select y.root from rolegate.job_deferred y
+                where y.lane between queue_id * 4 and queue_id * 4 + 3
+                order by y.lane, y.root limit most
+                for update)
+            returning x.*
+        loop
+            drained := drained + 1;
+            if d.flags & 2 <> 0 then
+                keyed := keyed || d.root;
+            end if;
+            perform rolegate.end_job(
+                rolegate.job_row(
+                    d.root, d.enqueued_at, d.lane, d.attempt, d.max_attempts, d.flags & ~2::smallint,
+                    d.kind, d.principal, d.args, d.options),
+                'cancelled', 'drained', why);
+        end loop;
+        exit when drained >= most or turn = 2;
         perform pg_catalog.pg_advisory_xact_lock(rolegate.lane_lock_key(l.lane))
         from (
             select n as lane from pg_catalog.generate_series(queue_id * 4, queue_id * 4 + 3) n
             order by n
         ) l;
-        -- A worker and a queue that is not paused, which nobody else gets to see.
+        -- A worker, and a queue without a pause or limits, which nobody else gets to see.
         insert into rolegate.job_worker (name, version, queues) values ('drain', '', '{}')
         returning id into strict nobody;
         select * into q from rolegate.job_queue x where x.id = queue_id for update;
-        if q.paused_at is not null then
-            update rolegate.job_queue x set paused_at = null, paused_by = null where x.id = q.id;
-        end if;
+        update rolegate.job_queue x
+        set paused_at = null, paused_by = null, concurrency = null, rate = null, key_rate = null
+        where x.id = q.id;
+        claims := '{}';
+        ordinals := '{}';
         for r in select * from rolegate.claim_jobs(nobody, array[queue_id], most - drained) loop
             continue when r.claim is null;
             claims := claims || r.claim;
             ordinals := ordinals || r.ordinal;
+            if r.flags & 2 <> 0 then
+                keyed := keyed || r.root;
+            end if;
             perform rolegate.end_job(
                 rolegate.job_row(
-                    r.root, r.enqueued_at, r.lane, r.attempt, r.max_attempts, r.flags, r.kind,
-                    r.principal, r.args::jsonb, r.options::jsonb),
+                    r.root, r.enqueued_at, r.lane, r.attempt, r.max_attempts, r.flags & ~2::smallint,
+                    r.kind, r.principal, r.args::jsonb, r.options::jsonb),
                 'cancelled', 'drained', why);
         end loop;
         insert into rolegate.job_outcome (claim, segment, ordinals, states)
@@ -407,15 +443,22 @@ begin
         from unnest(claims, ordinals) c (claim, ordinal)
         group by c.claim;
         drained := drained + pg_catalog.cardinality(claims);
-        if q.paused_at is not null then
-            update rolegate.job_queue x set paused_at = q.paused_at, paused_by = q.paused_by
-            where x.id = q.id;
-        end if;
+        update rolegate.job_queue x
+        set paused_at = q.paused_at, paused_by = q.paused_by, concurrency = q.concurrency, rate = q.rate,
+            key_rate = q.key_rate
+        where x.id = q.id;
         delete from rolegate.job_worker w where w.id = nobody;
         -- As they were before the claim.
         perform pg_catalog.set_config('synchronous_commit', durably, true),
             pg_catalog.set_config('plan_cache_mode', planned, true);
-    end if;
+        exit when drained > 0;
+    end loop;
+    with gone as (
+        delete from rolegate.job_place p where p.root = any (keyed) returning p.key
+    )
+    insert into rolegate.job_opening (queue, key)
+    select queue_id, k.key
+    from (select g.key from gone g union select o from pg_catalog.unnest(openings) o (key)) k;
     perform pg_catalog.set_config('lock_timeout', lock_timeout, true);
     return drained;
 end

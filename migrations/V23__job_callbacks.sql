@@ -127,6 +127,8 @@ declare
         when state in ('r', 's') then pg_catalog.make_interval(secs => (detail ->> 'delay')::float8)
     end;
 begin
+    -- The next attempt has to keep the rate of its key again.
+    j.flags := j.flags & ~32;
     if state in ('f', 'r', 'l') then
         j.attempt := j.attempt + 1;
         -- The last ten errors travel with the job.
@@ -168,6 +170,9 @@ begin
         when state = 'w' then
             perform rolegate.park_job(j, detail);
     end case;
+    if j.flags & 2 <> 0 and state in ('r', 'l', 's', 'b') then
+        perform rolegate.leave_places(coalesce(j.root, j.id), false);
+    end if;
 end
 $$;
 revoke execute on function rolegate.settle_job(rolegate.job, "char", jsonb) from public;

@@ -109,7 +109,7 @@ declare
     in_ring constant boolean := not dead_letters
         and (only_state is null or only_state in ('available', 'completed'));
     in_deferred constant boolean := not dead_letters
-        and (only_state is null or only_state in ('scheduled', 'retryable'));
+        and (only_state is null or only_state in ('scheduled', 'retryable', 'available'));
     in_parked constant boolean := not dead_letters
         and (only_state is null or only_state in ('waiting_external', 'completed'));
     in_ended constant boolean := only_state is null or only_state in ('failed', 'cancelled');
@@ -223,8 +223,13 @@ begin
                 union all
                 select
                     d.root, d.root, null, d.lane, d.attempt, d.max_attempts, d.kind, d.principal,
-                    d.enqueued_at, case when d.reason = 'retry' then 'retryable' else 'scheduled' end,
-                    d.reason, null, d.run_at, null, null, false, null
+                    d.enqueued_at,
+                    case
+                        when d.waits_for is not null then 'available'
+                        when d.reason = 'retry' then 'retryable' else 'scheduled'
+                    end,
+                    d.reason, null, case when d.waits_for is null then d.run_at end, null, null, false,
+                    null
                 from rolegate.job_deferred d
                 where in_deferred and d.root >= low and d.root < below
                 union all
@@ -346,12 +351,13 @@ grant execute on function rolegate.dead_letters(text, text, bigint, integer)
     to rolegate_producer, rolegate_viewer, rolegate_operator;
 
 -- Queues, their settings, and what is in them. Of each lane (and of what waits for an answer, of all
--- queues) 100,000 jobs are counted; `at_least` has the states of which there may be more.
+-- queues) 100,000 jobs are counted; `at_least` has the states of which there may be more. `blocked`:
+-- of those available, what waits for a place of its key.
 create function rolegate.queues() returns table (
     queue text, paused_at timestamptz, paused_by text, aging interval, dead_letters_kept boolean,
     backoff interval, max_backoff interval, available bigint, running bigint, scheduled bigint,
     retryable bigint, waiting_external bigint, dead_letters bigint, oldest_available interval,
-    at_least text[]
+    at_least text[], blocked bigint, limits jsonb
 )
 language plpgsql stable security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -410,13 +416,17 @@ begin
     deferred as (
         select
             m.queue,
-            pg_catalog.count(*) filter (where d.reason = 'retry') as retryable,
-            pg_catalog.count(*) filter (where d.reason is distinct from 'retry') as scheduled,
+            pg_catalog.count(*) filter (where d.waits_for is not null) as blocked,
+            min(d.enqueued_at) filter (where d.waits_for is not null) as oldest_blocked,
+            pg_catalog.count(*) filter (where d.waits_for is null and d.reason = 'retry') as retryable,
+            pg_catalog.count(*) filter (
+                where d.waits_for is null and d.reason is distinct from 'retry') as scheduled,
             pg_catalog.bool_or(d.nth >= most) as more
         from marks m, lateral (
-            select x.reason, pg_catalog.row_number() over () as nth
+            select x.*, pg_catalog.row_number() over () as nth
             from (
-                select y.reason from rolegate.job_deferred y where y.lane = m.lane limit most
+                select y.reason, y.waits_for, y.enqueued_at from rolegate.job_deferred y
+                where y.lane = m.lane limit most
             ) x
         ) d
         group by m.queue
@@ -436,13 +446,18 @@ begin
     )
     select
         q.name, q.paused_at, q.paused_by, q.aging, q.dead_letters, q.backoff, q.max_backoff,
-        coalesce(a.n, 0), coalesce(r.n, 0), coalesce(d.scheduled, 0), coalesce(d.retryable, 0),
-        coalesce(p.n, 0), coalesce(x.n, 0), pg_catalog.clock_timestamp() - a.oldest,
+        coalesce(a.n, 0) + coalesce(d.blocked, 0), coalesce(r.n, 0), coalesce(d.scheduled, 0),
+        coalesce(d.retryable, 0), coalesce(p.n, 0), coalesce(x.n, 0),
+        pg_catalog.clock_timestamp() - least(a.oldest, d.oldest_blocked),
         pg_catalog.array_remove(array[
-            case when a.more then 'available' end, case when r.more then 'running' end,
+            case when a.more or d.more then 'available' end, case when r.more then 'running' end,
             case when d.more then 'scheduled' end, case when d.more then 'retryable' end,
             case when (select pg_catalog.count(*) >= most from looked) then 'waiting_external' end,
-            case when x.more then 'dead_letters' end], null)
+            case when x.more then 'dead_letters' end], null),
+        coalesce(d.blocked, 0),
+        pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+            'concurrency', q.concurrency, 'rate', q.rate, 'burst', q.burst,
+            'key_concurrency', q.key_concurrency, 'key_rate', q.key_rate, 'key_burst', q.key_burst))
     from rolegate.job_queue q
     left join available a on a.queue = q.id
     left join running r on r.queue = q.id

@@ -97,8 +97,8 @@ pub(crate) struct Registration {
 #[derive(Debug, Default)]
 pub(crate) struct Claimed {
     pub(crate) jobs: Vec<(Attempt, Job)>,
-    /// Another claim was at work: look again at once.
-    pub(crate) busy: bool,
+    /// There were none for now, and no reason to sleep: when to look again.
+    pub(crate) again: Option<Duration>,
 }
 
 /// Ends of attempts that are written together.
@@ -192,7 +192,7 @@ impl Engine {
             register: sql.of("select worker, queue_ids from rolegate.register_worker($1, $2, $3)"),
             claim: sql.of(
                 "select claim, claimed_at, ordinal, root, lane, attempt, max_attempts, \
-                 flags, kind, principal, args, options, enqueued_at \
+                 flags, kind, principal, args, options, enqueued_at, id \
                  from rolegate.claim_jobs($1, $2, $3)",
             ),
             finish: sql.of("select rolegate.finish_jobs($1, $2, $3, $4, $5, $6, $7)"),
@@ -252,7 +252,8 @@ impl Engine {
         let mut last_kind: Arc<str> = "".into();
         for row in rows {
             let Some(claim) = row.try_get::<_, Option<i64>>(0)? else {
-                claimed.busy = true;
+                let milliseconds: i64 = row.try_get(13)?;
+                claimed.again = Some(Duration::from_millis(milliseconds.unsigned_abs()));
                 continue;
             };
             let lane: i32 = row.try_get(4)?;

@@ -349,12 +349,12 @@ async fn a_pass_says_what_it_did() {
     for_each_version(async |db| {
         let stage = Stage::new(db).await;
         stage.cron("hourly", "0 * * * *").await;
-        let sql = "select rolegate.enqueue('x', run_at => clock_timestamp() + interval '10 ms')";
+        let sql = "select rolegate.enqueue('x', run_at => clock_timestamp() + interval '300 ms')";
         stage.producer.query_one(sql, &[]).await.unwrap();
         stage
             .run("update rolegate.job_cron set since = now() - interval '3 hours'")
             .await;
-        pause(50).await;
+        pause(400).await;
         let report = stage.tick(Duration::from_secs(30)).await;
         assert_eq!((report.promoted, report.cron_jobs), (1, 1), "{report:?}");
         let again = stage.tick(Duration::from_secs(30)).await;

@@ -165,6 +165,12 @@ pub(crate) struct Enqueue {
     /// There is no second one of the kind with this key until it has ended.
     #[arg(long, value_name = "KEY")]
     unique_key: Option<String>,
+    /// Of the queue's jobs with this key one runs at a time, in their order.
+    #[arg(long, value_name = "KEY", conflicts_with = "limit_key")]
+    ordering_key: Option<String>,
+    /// The queue's limits for each key count the jobs with this one together.
+    #[arg(long, value_name = "KEY")]
+    limit_key: Option<String>,
     /// A mark to find it by, once for each.
     #[arg(long = "tag", value_name = "TAG")]
     tags: Option<Vec<String>>,
@@ -262,7 +268,7 @@ impl Enqueue {
     async fn enqueue(&self) -> anyhow::Result<i64> {
         let sql = "select rolegate.enqueue($1, $2::text::jsonb, queue => $3, \
             run_at => $4::text::timestamptz, priority => $5, max_attempts => $6, unique_key => $7, \
-            tags => $8)";
+            tags => $8, ordering_key => $9, limit_key => $10)";
         value(
             &self.target,
             sql,
@@ -275,6 +281,8 @@ impl Enqueue {
                 &self.max_attempts,
                 &self.unique_key,
                 &self.tags,
+                &self.ordering_key,
+                &self.limit_key,
             ],
         )
         .await

@@ -22,6 +22,18 @@ Examples:
 
 What is not named stays as it is. Times are intervals, as PostgreSQL reads them.";
 
+const LIMITS_EXAMPLES: &str = "\
+Examples:
+  rolegate queue limits mail --rate 50 --burst 10 --data-dir .rolegate
+  rolegate queue limits reports --concurrency 4 --key-concurrency 1 --data-dir .rolegate
+  rolegate queue limits reports --concurrency 0 --database postgresql://me@db.example/app
+
+All workers keep them together. What is not named stays as it is; 0 takes a limit away.";
+
+const KEYS_EXAMPLES: &str = "\
+Examples:
+  rolegate queue keys mail --data-dir .rolegate";
+
 const DRAIN_EXAMPLES: &str = "\
 Examples:
   rolegate queue drain mail --data-dir .rolegate
@@ -80,9 +92,51 @@ pub(crate) enum Queue {
         #[arg(long, value_name = "TIME")]
         max_backoff: Option<String>,
     },
+    /// Changes how many jobs of a queue run at a time and begin in a second, in all workers together.
+    #[command(after_help = LIMITS_EXAMPLES)]
+    Limits {
+        #[command(flatten)]
+        named: Named,
+        #[command(flatten)]
+        limits: QueueLimits,
+    },
+    /// Lists the ordering and limit keys of a queue: how many of their jobs run, and wait for that.
+    #[command(after_help = KEYS_EXAMPLES)]
+    Keys {
+        /// The queue.
+        name: String,
+        /// Keys to list, at most.
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        max: i32,
+        #[command(flatten)]
+        shown: Shown,
+    },
     /// Cancels everything that waits in a queue, and prints how many jobs that were.
     #[command(after_help = DRAIN_EXAMPLES)]
     Drain(Named),
+}
+
+/// See `rolegate.set_queue_limits`.
+#[derive(Debug, Args)]
+pub(crate) struct QueueLimits {
+    /// Jobs that run at a time.
+    #[arg(long, value_name = "NUMBER")]
+    concurrency: Option<i32>,
+    /// Jobs that begin in a second.
+    #[arg(long, value_name = "NUMBER")]
+    rate: Option<f64>,
+    /// Jobs that begin at once after a pause; without it, those of a second.
+    #[arg(long, value_name = "NUMBER")]
+    burst: Option<i32>,
+    /// Jobs of one limit key that run at a time.
+    #[arg(long, value_name = "NUMBER")]
+    key_concurrency: Option<i32>,
+    /// Jobs of one limit key that begin in a second.
+    #[arg(long, value_name = "NUMBER")]
+    key_rate: Option<f64>,
+    /// Jobs of one limit key that begin at once after a pause.
+    #[arg(long, value_name = "NUMBER")]
+    key_burst: Option<i32>,
 }
 
 /// How to show it.
@@ -150,6 +204,36 @@ pub(crate) async fn run(command: Queue) -> anyhow::Result<ExitCode> {
                 .await?;
             say("changed");
         }
+        Queue::Limits { named, limits } => {
+            let sql = "select rolegate.set_queue_limits($1, $2, $3, $4, $5, $6, $7)";
+            let Named { name, target } = named;
+            let client = target.connect().await?;
+            let sql = target.names()?.render(sql).into_owned();
+            let QueueLimits {
+                concurrency,
+                rate,
+                burst,
+                key_concurrency,
+                key_rate,
+                key_burst,
+            } = limits;
+            client
+                .execute(
+                    &sql,
+                    &[
+                        &name,
+                        &concurrency,
+                        &rate,
+                        &burst,
+                        &key_concurrency,
+                        &key_rate,
+                        &key_burst,
+                    ],
+                )
+                .await?;
+            say("changed");
+        }
+        Queue::Keys { name, max, shown } => keys(&name, max, &shown).await?,
         Queue::Drain(named) => {
             let sql = "select rolegate.drain_queue($1)";
             say(until_none(&named.target, sql, &[&named.name]).await?);
@@ -175,11 +259,16 @@ async fn list(shown: &Shown) -> anyhow::Result<()> {
             ("dead letters", COUNTS[5]),
             ("oldest", "t.oldest_available"),
             ("keeps dead letters", "t.dead_letters_kept"),
+            ("blocked", "t.blocked"),
+            ("limits", LIMITS),
         ],
         json: shown.json,
     };
     rows.print(&shown.target, &[]).await
 }
+
+const LIMITS: &str = "(select pg_catalog.string_agg(l.key || '=' || l.value, ' ' order by l.key) \
+    from pg_catalog.jsonb_each_text(t.limits) l)";
 
 const COUNTS: [&str; 6] = [
     "t.available || case when 'available' = any (t.at_least) then '+' else '' end",
@@ -189,6 +278,21 @@ const COUNTS: [&str; 6] = [
     "t.waiting_external || case when 'waiting_external' = any (t.at_least) then '+' else '' end",
     "t.dead_letters || case when 'dead_letters' = any (t.at_least) then '+' else '' end",
 ];
+
+async fn keys(queue: &str, max: i32, shown: &Shown) -> anyhow::Result<()> {
+    let rows = Rows {
+        source: "rolegate.queue_keys($1, $2)",
+        columns: &[
+            ("ordering key", "t.ordering_key"),
+            ("limit key", "t.limit_key"),
+            ("placed", "t.placed"),
+            ("waiting", "t.waiting"),
+            ("oldest", "t.oldest_waiting"),
+        ],
+        json: shown.json,
+    };
+    rows.print(&shown.target, &[&queue, &max]).await
+}
 
 async fn workers(shown: &Shown) -> anyhow::Result<()> {
     let rows = Rows {

@@ -39,10 +39,11 @@ pub(super) async fn run(shared: Arc<Shared>, bell: Bell, jobs: Sender<Ready>) {
                 turn += 1;
                 sleep.found().await;
             }
-            Ok(Found::Busy) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Ok(Found::Again(time)) if time <= SOON => tokio::time::sleep(SOON).await,
+            Ok(Found::Again(time)) => sleep.until_something(&shared, time).await,
             Ok(Found::Nothing) => {
                 metrics::empty_claim();
-                sleep.until_something(&shared).await;
+                sleep.until_something(&shared, Duration::MAX).await;
             }
             Err(error) => {
                 tracing::warn!(%error, cause = ?error, "claim_failed");
@@ -72,6 +73,8 @@ struct Sleep {
 
 /// Claims with jobs in a row after which a worker is awake.
 const AWAKE: u32 = 4;
+/// Pause if there is something to claim, but not just now.
+const SOON: Duration = Duration::from_millis(1);
 /// First sleep if nobody may be told to wake it.
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -95,7 +98,8 @@ impl Sleep {
         }
     }
 
-    async fn until_something(&mut self, shared: &Shared) {
+    /// But not for longer than `most`.
+    async fn until_something(&mut self, shared: &Shared, most: Duration) {
         self.found = 0;
         if !self.announced {
             self.announced = self.bell.announce().await;
@@ -115,7 +119,7 @@ impl Sleep {
         };
         tokio::select! {
             () = shared.look.notified() => {}
-            () = tokio::time::sleep(time) => {}
+            () = tokio::time::sleep(time.min(most)) => {}
         }
     }
 }
@@ -123,7 +127,8 @@ impl Sleep {
 enum Found {
     Jobs,
     Nothing,
-    Busy,
+    /// Nothing yet, but after this time.
+    Again(Duration),
 }
 
 /// How many to claim now. Not one at a time: a claim costs about as much as running a few jobs.
@@ -162,7 +167,7 @@ async fn claim(
             let worker = registration.worker;
             drop(registration);
             return if super::pulse::register_again(shared, worker).await {
-                Ok(Found::Busy)
+                Ok(Found::Again(Duration::ZERO))
             } else {
                 Err(EngineError::GivenUp)
             };
@@ -170,11 +175,7 @@ async fn claim(
         claimed => claimed?,
     };
     if claimed.jobs.is_empty() {
-        return Ok(if claimed.busy {
-            Found::Busy
-        } else {
-            Found::Nothing
-        });
+        return Ok(claimed.again.map_or(Found::Nothing, Found::Again));
     }
     metrics::claimed(claimed.jobs.len());
     for (attempt, _) in &claimed.jobs {

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod jobs;
+mod keys;
 mod operations;
 mod schedule;
 
@@ -44,6 +45,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
     FUNCTIONS
         .iter()
         .chain(jobs::FUNCTIONS)
+        .chain(keys::FUNCTIONS)
         .chain(callbacks::FUNCTIONS)
         .chain(operations::FUNCTIONS)
         .chain(schedule::FUNCTIONS)

@@ -87,7 +87,7 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.enqueue(text,jsonb,text,timestamp with time zone,integer,integer,text,text,interval,interval,text[],jsonb,text)",
+        "rolegate.enqueue(text,jsonb,text,timestamp with time zone,integer,integer,text,text,interval,interval,text[],jsonb,text,text,text)",
         "select rolegate.enqueue('verify')",
         PRODUCER,
         None,

@@ -1,0 +1,73 @@
+//! The same through a worker.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rolegate_jobs::{Handlers, Outcome, Worker, WorkerConfig};
+use rolegate_pg::EngineSql;
+use rolegate_pg::wire::Login;
+use rolegate_testkit::for_each_version;
+
+use crate::table::Table;
+
+#[tokio::test]
+async fn a_worker_keeps_order_and_limits_and_is_not_held_up() {
+    for_each_version(async |db| {
+        let table = Table::lay(db).await;
+        table.limits("concurrency => 4").await;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let running = Arc::new(AtomicUsize::new(0));
+        let most = Arc::new(AtomicUsize::new(0));
+        let handlers = {
+            let (seen, most) = (Arc::clone(&seen), Arc::clone(&most));
+            Handlers::default().function("k", move |key: Option<String>, job| {
+                let (seen, running, most) =
+                    (Arc::clone(&seen), Arc::clone(&running), Arc::clone(&most));
+                async move {
+                    let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+                    most.fetch_max(now, Ordering::SeqCst);
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                    seen.lock().unwrap().push((key, job.id));
+                    running.fetch_sub(1, Ordering::SeqCst);
+                    Outcome::Completed(None)
+                }
+            })
+        };
+        let config = WorkerConfig {
+            concurrency: 16,
+            ..WorkerConfig::default()
+        };
+        let sql = EngineSql::new("rolegate");
+        let login = Login::peer("rolegate_worker");
+        let endpoint = db.wire_endpoint();
+        let worker = Worker::start(&endpoint, &login, &sql, handlers, config)
+            .await
+            .unwrap();
+        for _ in 0..20 {
+            for key in ["a", "b"] {
+                let arguments = format!("'\"{key}\"', ordering_key => '{key}'");
+                table.enqueue(&arguments).await;
+            }
+            table.enqueue("'null'").await;
+        }
+        for _ in 0..3000 {
+            if seen.lock().unwrap().len() == 60 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        worker.stop().await;
+        let seen = seen.lock().unwrap().clone();
+        assert_eq!(seen.len(), 60);
+        for key in ["a", "b"] {
+            let of_key = seen.iter().filter(|(k, _)| k.as_deref() == Some(key));
+            let ids: Vec<i64> = of_key.map(|(_, id)| *id).collect();
+            assert!(ids.is_sorted(), "{key}: {ids:?}");
+        }
+        let most = most.load(Ordering::SeqCst);
+        assert!((2..=4).contains(&most), "{most} at a time");
+        table.is_clear().await;
+    })
+    .await;
+}
