@@ -52,7 +52,7 @@ create table rolegate.job (
     max_attempts smallint not null default 25,
     -- What has to be tidied up when it ends: 1 a unique key, 2 an ordering or limit key,
     -- 4 progress, 8 somebody waits for it. Only in claims: 16 a place in its queue's concurrency.
-    -- 32: the rate of its limit key is kept already.
+    -- 32: the rate of its limit key is kept already. 64: it has children.
     flags smallint not null default 0,
     kind text not null,
     principal bigint not null,
@@ -147,7 +147,7 @@ create table rolegate.job_deferred (
     principal bigint not null,
     args jsonb not null,
     options jsonb,
-    -- Not for a time (`run_at` is infinite then) but for a place of its key: see V32.
+    -- Not for a time, but for a place of its key (V32) or for its children (V38).
     waits_for text collate "C"
 );
 create index job_deferred_run_at on rolegate.job_deferred (run_at) where waits_for is null;

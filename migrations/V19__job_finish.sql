@@ -38,6 +38,12 @@ begin
     if flags & 2 <> 0 then
         perform rolegate.leave_places(release_job.root, true);
     end if;
+    if flags & 8 <> 0 then
+        perform rolegate.child_ended(release_job.root);
+    end if;
+    if flags & 64 <> 0 then
+        delete from rolegate.job_child c where c.parent = release_job.root;
+    end if;
 end
 $$;
 revoke execute on function rolegate.release_job(bigint, smallint) from public;

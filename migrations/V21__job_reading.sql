@@ -114,6 +114,7 @@ begin
             null, d.root, d.root, d.enqueued_at, d.lane, null, d.attempt, d.max_attempts, d.flags,
             d.kind, d.principal, d.args, d.options);
         state := case
+            when d.waits_for like 'c:%' then 'scheduled'
             when d.waits_for is not null then 'available'
             when d.reason = 'retry' then 'retryable' else 'scheduled'
         end;

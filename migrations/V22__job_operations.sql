@@ -158,6 +158,10 @@ begin
                 e.flags := e.flags & ~1;
             end if;
         end if;
+        if e.flags & 8 <> 0 then
+            -- Its parent may wait for it again.
+            update rolegate.job_child c set state = null where c.child = e.root;
+        end if;
         perform rolegate.requeue_job(
             rolegate.job_row(
                 e.root, e.enqueued_at, rolegate.other_lane(e.lane, queue, priority), 0::smallint,
@@ -275,17 +279,20 @@ begin
         exit when (f.state in ('available', 'scheduled', 'retryable')) is not true;
         target := rolegate.other_lane(j.lane, queue, priority);
         if f.place = 'deferred' then
-            -- One that waits for its key asks for a place again where, or when, it comes to be.
+            -- One that waits for its key asks for a place again where, or when, it comes to be. One
+            -- that waits for its children still does.
             update rolegate.job_deferred d
             set lane = rolegate.other_lane(d.lane, queue, priority),
                 run_at = case
                     when move_job.run_at is not null then move_job.run_at
-                    when d.waits_for is not null and target / 4 <> d.lane / 4
+                    when d.waits_for not like 'c:%' and target / 4 <> d.lane / 4
                         then pg_catalog.clock_timestamp()
                     else d.run_at
                 end,
                 waits_for = case
-                    when move_job.run_at is null and target / 4 = d.lane / 4 then d.waits_for end
+                    when d.waits_for like 'c:%' or move_job.run_at is null and target / 4 = d.lane / 4
+                        then d.waits_for
+                end
             where d.root = job_id
             returning d.run_at into due_at;
             done := found;

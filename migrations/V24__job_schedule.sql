@@ -95,7 +95,8 @@ begin
     oldest_age := extract(epoch from at - oldest.started_at);
 
     promote_in := extract(epoch from (
-        select d.run_at from rolegate.job_deferred d order by d.run_at limit 1) - at);
+        select d.run_at from rolegate.job_deferred d
+        where d.waits_for is null order by d.run_at limit 1) - at);
     rescue_in := extract(epoch from (
         select min(w.seen_at + case when w.open_from is null then interval '1 day' else silence end)
         from rolegate.job_worker w) - at);

@@ -225,6 +225,7 @@ begin
                     d.root, d.root, null, d.lane, d.attempt, d.max_attempts, d.kind, d.principal,
                     d.enqueued_at,
                     case
+                        when d.waits_for like 'c:%' then 'scheduled'
                         when d.waits_for is not null then 'available'
                         when d.reason = 'retry' then 'retryable' else 'scheduled'
                     end,
@@ -416,11 +417,12 @@ begin
     deferred as (
         select
             m.queue,
-            pg_catalog.count(*) filter (where d.waits_for is not null) as blocked,
-            min(d.enqueued_at) filter (where d.waits_for is not null) as oldest_blocked,
+            pg_catalog.count(*) filter (where d.waits_for not like 'c:%') as blocked,
+            min(d.enqueued_at) filter (where d.waits_for not like 'c:%') as oldest_blocked,
             pg_catalog.count(*) filter (where d.waits_for is null and d.reason = 'retry') as retryable,
             pg_catalog.count(*) filter (
-                where d.waits_for is null and d.reason is distinct from 'retry') as scheduled,
+                where d.waits_for like 'c:%'
+                    or d.waits_for is null and d.reason is distinct from 'retry') as scheduled,
             pg_catalog.bool_or(d.nth >= most) as more
         from marks m, lateral (
             select x.*, pg_catalog.row_number() over () as nth

@@ -8,7 +8,7 @@
 -- and producers do none of it.
 
 -- Whose place it is. The key is '' for the queue itself, else `o:` and an ordering key or `l:` and a
--- limit key.
+-- limit key. (`c:` and a job in an opening: that job's children, see V38.)
 create table rolegate.job_place (
     queue integer not null,
     key text collate "C" not null,
@@ -318,7 +318,10 @@ begin
         )
         select distinct g.key from gone g
     loop
-        filled := filled + rolegate.fill_places(queue, noted);
+        filled := filled + case
+            when noted like 'c:%' then rolegate.look_at_children(pg_catalog.substr(noted, 3)::bigint)
+            else rolegate.fill_places(queue, noted)
+        end;
     end loop;
     return filled > 0;
 end
@@ -409,7 +412,7 @@ begin
         from rolegate.job_place p where p.queue = queue_id and p.key <> ''
         union all
         select d.waits_for, false, d.enqueued_at
-        from rolegate.job_deferred d where d.lane / 4 = queue_id and d.waits_for is not null
+        from rolegate.job_deferred d where d.lane / 4 = queue_id and d.waits_for not like 'c:%'
     ) k
     group by k.key
     order by 4 desc, 3 desc, k.key

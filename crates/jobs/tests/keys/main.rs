@@ -3,6 +3,7 @@
 // A test is no crate that is configured.
 #![allow(clippy::disallowed_methods)]
 
+mod flows;
 mod rules;
 mod storm;
 mod table;

@@ -1,8 +1,11 @@
-//! The functions of the limits that workers keep together, as in the list beside it.
+//! The functions of the limits that workers keep together and of flows, as in the list beside it.
 
 use super::{EngineFunction, NOBODY, OPERATOR, function};
 
-/// Every function of places and rates.
+const PRODUCER: &[&str] = &["producer"];
+const READERS: &[&str] = &["producer", "viewer", "operator"];
+
+/// Every function of places, rates and flows.
 pub(super) const FUNCTIONS: &[EngineFunction] = &[
     function(
         "rolegate.gate_lock_key(integer)",
@@ -80,6 +83,36 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         "rolegate.queue_keys(text,integer)",
         "select rolegate.queue_keys('default')",
         &["viewer", "operator"],
+        None,
+    ),
+    function(
+        "rolegate.child_ended(bigint)",
+        "select rolegate.child_ended(0)",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.look_at_children(bigint)",
+        "select rolegate.look_at_children(0)",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.enqueue_node(jsonb,bigint,integer,bigint,integer,text,integer)",
+        "select rolegate.enqueue_node('{}', null, null, 0, 11, '', 0)",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.enqueue_flow(jsonb)",
+        "select rolegate.enqueue_flow('{\"kind\": \"verify\"}')",
+        PRODUCER,
+        None,
+    ),
+    function(
+        "rolegate.job_children(bigint,bigint,integer)",
+        "select rolegate.job_children(0)",
+        READERS,
         None,
     ),
 ];
