@@ -7,7 +7,7 @@ use rolegate_pg::EngineSql;
 use rolegate_pg::own::{OwnPool, OwnPoolError};
 use rolegate_pg::wire::{Endpoint, Login};
 use serde_json::value::RawValue;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -34,6 +34,7 @@ struct Statements {
     ended: String,
     note: String,
     checkpoint: String,
+    give_back: String,
     unregister: String,
     principals: String,
     callback: String,
@@ -73,6 +74,16 @@ impl EngineError {
                 .as_db_error()
                 .map_or_else(|| error.to_string(), |error| error.message().to_owned()),
             _ => self.to_string(),
+        }
+    }
+
+    /// Whether the statement may have had its effect: the server did not say that it did not.
+    pub(crate) fn may_have_worked(&self) -> bool {
+        match self {
+            Self::Statement(error) => error
+                .as_db_error()
+                .is_none_or(|error| error.parsed_severity() != Some(Severity::Error)),
+            Self::Pool(_) | Self::GivenUp => false,
         }
     }
 
@@ -167,8 +178,12 @@ impl Ends {
         }
     }
 
-    pub(crate) fn claims(&self) -> &[i64] {
-        &self.claims
+    /// The claims that they are of, for each end, and when they were made.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = (i64, SystemTime)> + '_ {
+        self.claims
+            .iter()
+            .copied()
+            .zip(self.claimed_at.iter().copied())
     }
 
     /// Where the nth of them ran, if it is not known why it should have ended elsewhere.
@@ -200,6 +215,7 @@ impl Engine {
             ended: sql.of("select rolegate.ended_attempts($1, $2, $3)"),
             note: sql.of("select rolegate.note_jobs($1, $2, $3, $4, $5)"),
             checkpoint: sql.of("select rolegate.attempt_checkpoint($1, $2, $3)"),
+            give_back: sql.of("select rolegate.give_back_claims($1, $2, $3)"),
             unregister: sql.of("select rolegate.unregister_worker($1)"),
             principals: sql.of(
                 "select role_name, role_oid, token_id, claims, scopes, revoked \
@@ -343,7 +359,7 @@ impl Engine {
     pub(crate) async fn note(
         &self,
         worker: i64,
-        notes: &[(Attempt, Note)],
+        notes: &[&(Attempt, Note)],
     ) -> Result<Vec<usize>, EngineError> {
         let client = self.rest.get().await?;
         let statement = client.prepare_cached(&self.sql.note).await?;
@@ -385,6 +401,20 @@ impl Engine {
         let client = self.rest.get().await?;
         let row = client
             .query_one(&self.sql.alive, &[&worker, &open_from])
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// Gives back what was claimed as `worker` and is not among these claims. How many jobs that was.
+    pub(crate) async fn give_back(
+        &self,
+        worker: i64,
+        claims: &[i64],
+        claimed_at: &[SystemTime],
+    ) -> Result<i32, EngineError> {
+        let client = self.rest.get().await?;
+        let row = client
+            .query_one(&self.sql.give_back, &[&worker, &claims, &claimed_at])
             .await?;
         Ok(row.try_get(0)?)
     }

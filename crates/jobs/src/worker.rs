@@ -10,6 +10,7 @@ mod attempts;
 mod claiming;
 mod doubts;
 mod finishing;
+mod former;
 mod noting;
 mod open;
 mod pace;
@@ -32,8 +33,12 @@ use crate::engine::{Engine, EngineError, Registration};
 use crate::handler::Handlers;
 use crate::notes::Notes;
 use attempts::Attempts;
+use former::Former;
 use open::OpenClaims;
 use pace::Pace;
+
+/// How long each thing may take that is said to the database while the worker stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -105,6 +110,7 @@ struct Shared {
     /// nothing is open, so that no claim comes between.
     registration: RwLock<Registration>,
     open: OpenClaims,
+    former: Former,
     attempts: Attempts,
     notes: Arc<Notes>,
     pace: Pace,
@@ -120,6 +126,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Tasks {
+    /// Does not wait for the answer to a claim any more.
+    leave_claim: CancellationToken,
     claiming: TaskTracker,
     running: TaskTracker,
     finishing: TaskTracker,
@@ -150,6 +158,7 @@ impl Worker {
             registration: RwLock::new(registration),
             open: OpenClaims::default(),
             notes: Arc::default(),
+            former: Former::default(),
             unfinished: AtomicUsize::new(0),
             look: Notify::new(),
             stop: CancellationToken::new(),
@@ -159,6 +168,7 @@ impl Worker {
             handlers,
         });
         let tasks = Tasks {
+            leave_claim: CancellationToken::new(),
             claiming: TaskTracker::new(),
             running: TaskTracker::new(),
             finishing: TaskTracker::new(),
@@ -169,9 +179,14 @@ impl Worker {
         // Slots wait when ends are not written fast enough.
         let (ends, ended) = async_channel::bounded(finishing::BATCH * 2);
         let (bell, commands) = waking::Bell::new();
-        tasks
-            .claiming
-            .spawn(claiming::run(Arc::clone(&shared), bell, jobs));
+        let claiming = claiming::run(Arc::clone(&shared), bell, jobs);
+        let leave_claim = tasks.leave_claim.clone();
+        tasks.claiming.spawn(async move {
+            tokio::select! {
+                () = claiming => {}
+                () = leave_claim.cancelled() => {}
+            }
+        });
         for _ in 0..shared.config.concurrency {
             tasks.running.spawn(running::slot(
                 Arc::clone(&shared),
@@ -219,37 +234,51 @@ impl Worker {
         let Self { shared, tasks } = self;
         shared.stop.cancel();
         shared.look.notify_one();
-        close_and_wait(&tasks.claiming).await;
+        if !ends_within(&tasks.claiming, LAST_WORDS).await {
+            tasks.leave_claim.cancel();
+            close_and_wait(&tasks.claiming).await;
+        }
         let time = shared.config.shutdown;
-        let all_ended = tokio::time::timeout(time, close_and_wait(&tasks.running))
-            .await
-            .is_ok();
+        let all_ended = ends_within(&tasks.running, time).await;
         if !all_ended {
             tracing::warn!(jobs = tasks.running.len(), "worker_shutdown_bound_reached");
             shared.cancel.cancel();
             // A handler that listens ends now; the others are dropped with the process.
             let grace = Duration::from_secs(1).min(time);
-            let _ = tokio::time::timeout(grace, close_and_wait(&tasks.running)).await;
+            ends_within(&tasks.running, grace).await;
         }
         // Ends that can't be written now are as if the worker had died.
-        let written =
-            tokio::time::timeout(Duration::from_secs(5), close_and_wait(&tasks.finishing))
-                .await
-                .is_ok();
+        let written = ends_within(&tasks.finishing, LAST_WORDS).await;
         tasks.stop_helpers.cancel();
-        close_and_wait(&tasks.helpers).await;
-        let worker = shared.registration.read().await.worker;
-        match tokio::time::timeout(Duration::from_secs(5), shared.engine.unregister(worker)).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(left)) => tracing::warn!(jobs = left, "worker_left_jobs"),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, cause = ?error, "worker_not_unregistered");
-            }
-            Err(_) => tracing::warn!("worker_not_unregistered"),
+        ends_within(&tasks.helpers, Duration::from_secs(1)).await;
+        if tokio::time::timeout(LAST_WORDS, unregister(&shared))
+            .await
+            .is_err()
+        {
+            tracing::warn!("worker_not_unregistered");
         }
         shared.engine.close();
         all_ended && written
     }
+}
+
+/// Under all its numbers.
+async fn unregister(shared: &Shared) {
+    former::tend(shared).await;
+    let now = shared.registration.read().await.worker;
+    for worker in shared.former.all().into_iter().chain([now]) {
+        match shared.engine.unregister(worker).await {
+            Ok(0) => {}
+            Ok(left) => tracing::warn!(jobs = left, "worker_left_jobs"),
+            Err(error) => tracing::warn!(%error, cause = ?error, "worker_not_unregistered"),
+        }
+    }
+}
+
+async fn ends_within(tasks: &TaskTracker, time: Duration) -> bool {
+    tokio::time::timeout(time, close_and_wait(tasks))
+        .await
+        .is_ok()
 }
 
 async fn close_and_wait(tasks: &TaskTracker) {

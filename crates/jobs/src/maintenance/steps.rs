@@ -135,7 +135,8 @@ impl Steps {
     /// Workers that have died, and jobs that were taken from them.
     pub(super) async fn rescue(&self) -> Result<(u64, u64), Error> {
         let sql = self.sql(
-            "select workers, jobs from rolegate.rescue_jobs(pg_catalog.make_interval(secs => $1))",
+            "select workers, jobs, held, problem \
+             from rolegate.rescue_jobs(pg_catalog.make_interval(secs => $1))",
         );
         let silence = self.config.silence.as_secs_f64();
         let row = self.session.client.query_one(&sql, &[&silence]).await?;
@@ -149,6 +150,18 @@ impl Steps {
                 workers,
                 jobs,
                 "job_workers_rescued"
+            );
+        }
+        let held: i32 = row.try_get(2)?;
+        if held > 0 {
+            // The others were rescued; these are tried again.
+            let problem: Option<&str> = row.try_get(3)?;
+            metrics::step_failed(self.database(), "rescue");
+            tracing::warn!(
+                database = self.database(),
+                workers = held,
+                problem,
+                "job_workers_not_rescued"
             );
         }
         Ok((workers, jobs))

@@ -30,8 +30,8 @@ pub(super) struct Attempts {
 
 #[derive(Debug)]
 struct Inner {
-    /// Jobs of anybody else are not ours any more. `None`: nothing is, until we register again.
-    worker: Option<i64>,
+    /// Numbers of this worker. Jobs of any other are not ours any more.
+    workers: BTreeSet<i64>,
     running: BTreeMap<Place, Arc<State>>,
     doubtful: BTreeSet<Place>,
     /// Of attempts that don't run (yet).
@@ -65,7 +65,7 @@ impl Attempts {
     pub(super) fn new(worker: i64) -> Self {
         Self {
             inner: Mutex::new(Inner {
-                worker: Some(worker),
+                workers: BTreeSet::from([worker]),
                 running: BTreeMap::new(),
                 doubtful: BTreeSet::new(),
                 heard: BTreeSet::new(),
@@ -77,7 +77,7 @@ impl Attempts {
     /// Begins one. `None`: its worker was given up.
     pub(super) fn begin(&self, attempt: Attempt, stop: &CancellationToken) -> Option<Running<'_>> {
         let mut inner = self.lock();
-        if inner.worker != Some(attempt.worker) {
+        if !inner.workers.contains(&attempt.worker) {
             return None;
         }
         let state = Arc::new(State {
@@ -158,18 +158,20 @@ impl Attempts {
         }
     }
 
-    /// The worker was given up: whatever it has runs elsewhere.
-    pub(super) fn give_up(&self) {
+    /// The worker was given up under this number: whatever it has as that one runs elsewhere.
+    pub(super) fn give_up(&self, worker: i64) {
         let mut inner = self.lock();
-        inner.worker = None;
+        inner.workers.remove(&worker);
         for state in inner.running.values() {
-            state.end();
+            if state.attempt.worker == worker {
+                state.end();
+            }
         }
     }
 
     /// It goes on under another number.
     pub(super) fn go_on_as(&self, worker: i64) {
-        self.lock().worker = Some(worker);
+        self.lock().workers.insert(worker);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -266,10 +268,12 @@ mod tests {
         let stop = CancellationToken::new();
         let attempts = Attempts::new(1);
         let running = attempts.begin(attempt(1, 7, 1), &stop).unwrap();
-        attempts.give_up();
-        assert!(running.is_over());
-        assert!(attempts.begin(attempt(1, 7, 2), &stop).is_none());
+        let other = attempts.begin(attempt(1, 8, 1), &stop).unwrap();
         attempts.go_on_as(2);
+        let newer = attempts.begin(attempt(2, 9, 1), &stop).unwrap();
+        assert!(!running.is_over() && !other.is_over());
+        attempts.give_up(1);
+        assert!(running.is_over() && other.is_over() && !newer.is_over());
         assert!(attempts.begin(attempt(1, 7, 2), &stop).is_none());
         // The same place after a crash of the server.
         let again = attempts.begin(attempt(2, 7, 1), &stop).unwrap();

@@ -7,14 +7,16 @@ use std::time::Duration;
 use async_channel::Sender;
 use tokio::time::Instant;
 
-use super::Shared;
 use super::waking::Bell;
+use super::{Shared, former};
 use crate::engine::EngineError;
 use crate::job::{Attempt, Job};
 use crate::metrics;
 
 /// Rows of one claim, at most.
 const BATCH: usize = 512;
+/// Pause while somebody else is at work in all lanes, doubled up to the last.
+const BUSY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
 /// Pause after an error, doubled up to the last.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -25,6 +27,7 @@ pub(super) type Ready = (Attempt, Job);
 pub(super) async fn run(shared: Arc<Shared>, bell: Bell, jobs: Sender<Ready>) {
     let mut turn = 0;
     let mut pause = PAUSE.0;
+    let mut busy = BUSY.0;
     let mut sleep = Sleep::new(bell, shared.config.poll);
     while !shared.stop.is_cancelled() {
         let room = room(&shared);
@@ -32,14 +35,30 @@ pub(super) async fn run(shared: Arc<Shared>, bell: Bell, jobs: Sender<Ready>) {
             shared.look.notified().await;
             continue;
         }
+        if shared.open.is_doubtful() && !former::go_on_as_another(&shared).await {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shared.stop.cancelled() => {}
+            }
+            pause = (pause * 2).min(PAUSE.1);
+            continue;
+        }
         let started = Instant::now();
-        match claim(&shared, turn, room, &jobs).await {
+        let found = claim(&shared, turn, room, &jobs).await;
+        if !matches!(found, Ok(Found::Again(time)) if time <= BUSY.0) {
+            busy = BUSY.0;
+        }
+        match found {
             Ok(Found::Jobs) => {
                 metrics::claim_took(started.elapsed());
                 turn += 1;
                 sleep.found().await;
             }
-            Ok(Found::Again(time)) if time <= SOON => tokio::time::sleep(SOON).await,
+            // Somebody else is at work there; he may take his time.
+            Ok(Found::Again(time)) if time <= BUSY.0 => {
+                tokio::time::sleep(busy).await;
+                busy = (busy * 2).min(BUSY.1);
+            }
             Ok(Found::Again(time)) => sleep.until_something(&shared, time).await,
             Ok(Found::Nothing) => {
                 metrics::empty_claim();
@@ -73,8 +92,6 @@ struct Sleep {
 
 /// Claims with jobs in a row after which a worker is awake.
 const AWAKE: u32 = 4;
-/// Pause if there is something to claim, but not just now.
-const SOON: Duration = Duration::from_millis(1);
 /// First sleep if nobody may be told to wake it.
 const SHORT: Duration = Duration::from_millis(5);
 
@@ -92,16 +109,21 @@ impl Sleep {
     async fn found(&mut self) {
         self.found = self.found.saturating_add(1);
         self.unsaid = 0;
-        if self.announced && self.found >= AWAKE {
+        if self.is_announced() && self.found >= AWAKE {
             self.bell.release().await;
             self.announced = false;
         }
     }
 
+    /// Whether whoever enqueues will tell.
+    fn is_announced(&self) -> bool {
+        self.announced && self.bell.is_said()
+    }
+
     /// But not for longer than `most`.
     async fn until_something(&mut self, shared: &Shared, most: Duration) {
         self.found = 0;
-        if !self.announced {
+        if !self.is_announced() {
             self.announced = self.bell.announce().await;
             if self.announced {
                 // Look once more: something may have come before it was said.
@@ -110,7 +132,7 @@ impl Sleep {
             }
             self.unsaid = self.unsaid.saturating_add(1);
         }
-        let time = if self.announced {
+        let time = if self.is_announced() {
             self.poll
         } else {
             SHORT
@@ -172,14 +194,23 @@ async fn claim(
                 Err(EngineError::GivenUp)
             };
         }
-        claimed => claimed?,
+        claimed => {
+            let unsure = |error: &EngineError| error.may_have_worked();
+            if claimed.as_ref().is_err_and(unsure) {
+                // Said before a sign of life can say that nothing is open.
+                shared.open.doubt(true);
+            }
+            claimed?
+        }
     };
     if claimed.jobs.is_empty() {
         return Ok(claimed.again.map_or(Found::Nothing, Found::Again));
     }
     metrics::claimed(claimed.jobs.len());
     for (attempt, _) in &claimed.jobs {
-        shared.open.add(attempt.claim);
+        shared
+            .open
+            .add((attempt.worker, attempt.claim, attempt.claimed_at));
     }
     drop(registration);
     shared

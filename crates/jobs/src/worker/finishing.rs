@@ -21,19 +21,34 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 
 /// Until there are no more, and all slots are gone.
 pub(super) async fn run(shared: Arc<Shared>, ends: Receiver<End>) {
-    while let Ok(end) = ends.recv().await {
+    let mut next = None;
+    loop {
+        let end = match next.take() {
+            Some(end) => end,
+            None => match ends.recv().await {
+                Ok(end) => end,
+                Err(_) => return,
+            },
+        };
+        // Of one worker's number: see `former`.
+        let worker = end.attempt.worker;
         let mut batch = Batch::default();
         batch.push(end);
         while batch.ends.len() < BATCH
             && let Ok(end) = ends.try_recv()
         {
+            if end.attempt.worker != worker {
+                next = Some(end);
+                break;
+            }
             batch.push(end);
         }
         write_notes(&shared, &batch.notes).await;
-        if write(&shared, &batch.ends).await.is_err() {
-            write_each(&shared, &batch.ends).await;
+        if write(&shared, worker, &batch.ends).await.is_err() {
+            write_each(&shared, worker, &batch.ends).await;
         }
-        shared.open.close(batch.ends.claims());
+        let claims = batch.ends.claims().map(|(claim, at)| (worker, claim, at));
+        shared.open.close(claims);
     }
 }
 
@@ -56,10 +71,9 @@ impl Batch {
 
 /// Tries until it works: the sign of life goes on meanwhile, so that nobody else runs the jobs again.
 /// An error that comes back is about what was to be written.
-async fn write(shared: &Shared, batch: &Ends) -> Result<(), EngineError> {
+async fn write(shared: &Shared, worker: i64, batch: &Ends) -> Result<(), EngineError> {
     let mut pause = PAUSE.0;
     loop {
-        let worker = shared.registration.read().await.worker;
         let started = tokio::time::Instant::now();
         match shared.engine.finish(worker, batch).await {
             Ok(refused) => {
@@ -81,15 +95,15 @@ async fn write(shared: &Shared, batch: &Ends) -> Result<(), EngineError> {
 }
 
 /// What one of them says can't be stored; the others are not to suffer from it.
-async fn write_each(shared: &Shared, batch: &Ends) {
+async fn write_each(shared: &Shared, worker: i64, batch: &Ends) {
     for mut end in batch.each() {
-        if let Err(error) = write(shared, &end).await {
+        if let Err(error) = write(shared, worker, &end).await {
             tracing::warn!(%error, cause = ?error, "outcome_not_storable");
             end.say_instead(&format!(
                 "what the handler gave back can't be stored: {}",
                 error.detail()
             ));
-            if let Err(error) = write(shared, &end).await {
+            if let Err(error) = write(shared, worker, &end).await {
                 // The job stays open until the worker stops.
                 tracing::error!(%error, cause = ?error, "attempt_not_ended");
             }

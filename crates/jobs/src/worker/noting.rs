@@ -1,5 +1,6 @@
 //! Writes what handlers noted, of all of them together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,10 +57,28 @@ impl Shared {
         Ok(())
     }
 
-    /// The positions of those that were refused. What can't be stored is left out: the others are
-    /// not to suffer from it.
+    /// The positions of those that were refused.
     pub(super) async fn note(&self, notes: &[(Attempt, Note)]) -> Result<Vec<usize>, EngineError> {
-        let worker = self.registration.read().await.worker;
+        let mut refused = Vec::new();
+        let workers: BTreeSet<i64> = notes.iter().map(|(attempt, _)| attempt.worker).collect();
+        for worker in workers {
+            let (nths, of_worker): (Vec<usize>, Vec<_>) = notes
+                .iter()
+                .enumerate()
+                .filter(|(_, (attempt, _))| attempt.worker == worker)
+                .unzip();
+            let found = self.note_as(worker, &of_worker).await?;
+            refused.extend(found.into_iter().filter_map(|nth| nths.get(nth)));
+        }
+        Ok(refused)
+    }
+
+    /// What can't be stored is left out: the others are not to suffer from it.
+    async fn note_as(
+        &self,
+        worker: i64,
+        notes: &[&(Attempt, Note)],
+    ) -> Result<Vec<usize>, EngineError> {
         match self.engine.note(worker, notes).await {
             Err(error) if error.is_about_the_data() => {
                 if notes.len() == 1 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::{Shared, former};
 
 /// Until stopped. Says nothing while nothing changes: an idle worker writes nothing.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
@@ -15,32 +15,42 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             _ = every.tick() => {}
             () = stop.cancelled() => return,
         }
-        let worker;
-        let alive = if let Some(first) = shared.open.first() {
-            worker = shared.registration.read().await.worker;
-            shared.engine.alive(worker, Some(first)).await
-        } else if shared.open.is_said_none() {
-            continue;
-        } else {
-            // No claim while this is said: its jobs would be nobody's.
-            let registration = shared.registration.write().await;
-            if shared.open.first().is_some() {
-                continue;
-            }
-            worker = registration.worker;
-            let alive = shared.engine.alive(worker, None).await;
-            if alive.is_ok() {
-                shared.open.said_none();
-            }
-            alive
+        let pulse = async {
+            say(&shared).await;
+            former::tend(&shared).await;
         };
-        match alive {
-            Ok(true) => {}
-            Ok(false) => {
-                register_again(&shared, worker).await;
-            }
-            Err(error) => tracing::warn!(%error, cause = ?error, "pulse_failed"),
+        tokio::select! {
+            () = pulse => {}
+            () = stop.cancelled() => return,
         }
+    }
+}
+
+async fn say(shared: &Shared) {
+    let mut worker = shared.registration.read().await.worker;
+    let alive = if let Some(first) = shared.open.first(worker) {
+        shared.engine.alive(worker, Some(first)).await
+    } else if shared.open.is_said_none() {
+        return;
+    } else {
+        // No claim while this is said: its jobs would be nobody's.
+        let registration = shared.registration.write().await;
+        worker = registration.worker;
+        if shared.open.first(worker).is_some() || shared.open.is_doubtful() {
+            return;
+        }
+        let alive = shared.engine.alive(worker, None).await;
+        if alive.is_ok() {
+            shared.open.said_none();
+        }
+        alive
+    };
+    match alive {
+        Ok(true) => {}
+        Ok(false) => {
+            register_again(shared, worker).await;
+        }
+        Err(error) => tracing::warn!(%error, cause = ?error, "pulse_failed"),
     }
 }
 
@@ -53,11 +63,12 @@ pub(super) async fn register_again(shared: &Shared, given_up: i64) -> bool {
         return true;
     }
     tracing::warn!("worker_given_up");
-    shared.attempts.give_up();
+    shared.attempts.give_up(given_up);
     let config = &shared.config;
     match shared.engine.register(&config.name, &config.queues).await {
         Ok(new) => {
-            shared.open.forget();
+            shared.open.forget(given_up);
+            shared.open.doubt(false);
             shared.attempts.go_on_as(new.worker);
             *registration = new;
             true

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,11 +22,14 @@ const CANCELLATIONS: &str = "rolegate_job_cancel";
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// Longest time to connect.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// Longest time to say that somebody sleeps.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
 
 /// The claiming task's side.
 #[derive(Debug)]
 pub(super) struct Bell {
     commands: mpsc::Sender<Command>,
+    said: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -39,7 +43,12 @@ enum Command {
 impl Bell {
     pub(super) fn new() -> (Self, Commands) {
         let (commands, received) = mpsc::channel(4);
-        (Self { commands }, Commands(received))
+        let said = Arc::new(AtomicBool::new(false));
+        let bell = Self {
+            commands,
+            said: Arc::clone(&said),
+        };
+        (bell, Commands { received, said })
     }
 
     /// Says that the worker sleeps. False if it can't be said for some queue: there a producer is
@@ -49,7 +58,13 @@ impl Bell {
         if self.commands.send(Command::Announce(answer)).await.is_err() {
             return false;
         }
-        said.await.unwrap_or(false)
+        let said = tokio::time::timeout(ANSWER_TIME, said).await;
+        said.is_ok_and(|said| said.unwrap_or(false))
+    }
+
+    /// Whether that still holds: it ends with the connection.
+    pub(super) fn is_said(&self) -> bool {
+        self.said.load(Ordering::Acquire)
     }
 
     /// Takes it back.
@@ -60,7 +75,11 @@ impl Bell {
 
 /// The connection's side.
 #[derive(Debug)]
-pub(super) struct Commands(mpsc::Receiver<Command>);
+pub(super) struct Commands {
+    received: mpsc::Receiver<Command>,
+    /// That somebody sleeps.
+    said: Arc<AtomicBool>,
+}
 
 impl Commands {
     /// There is no connection: whoever wants to sleep polls.
@@ -70,7 +89,7 @@ impl Commands {
             tokio::select! {
                 over = &mut over => return over,
                 // Dropping it says no.
-                Some(_) = self.0.recv() => {}
+                Some(_) = self.received.recv() => {}
             }
         }
     }
@@ -97,6 +116,7 @@ pub(super) async fn run(
             lost = wait(&shared, &waking, &mut commands) => lost,
             () = stop.cancelled() => return,
         };
+        commands.said.store(false, Ordering::Release);
         if let Err(error) = lost {
             tracing::info!(%error, cause = ?error, "worker_wakeup_lost");
         }
@@ -126,12 +146,14 @@ async fn wait(
             message = connection.receive() => {
                 hear(shared, &message?).await?;
             }
-            command = commands.0.recv() => match command {
+            command = commands.received.recv() => match command {
                 Some(Command::Announce(answer)) => {
                     let queues = shared.registration.read().await.queues.clone();
                     let asked = statement(&waking.announce, Some(&array(&queues)))?;
                     let said = exchange(shared, &mut connection, asked).await?;
-                    let _ = answer.send(said.as_deref() == Some(array(&queues).as_bytes()));
+                    let said = said.as_deref() == Some(array(&queues).as_bytes());
+                    commands.said.store(said, Ordering::Release);
+                    let _ = answer.send(said);
                 }
                 Some(Command::Release) => {
                     let asked = statement("select pg_catalog.pg_advisory_unlock_all()", None)?;

@@ -219,6 +219,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.give_back_claims(bigint,bigint[],timestamp with time zone[])",
+        "select rolegate.give_back_claims(0, '{}', '{}')",
+        WORKER,
+        None,
+    ),
+    function(
         "rolegate.unregister_worker(bigint)",
         "select rolegate.unregister_worker(0)",
         WORKER,
