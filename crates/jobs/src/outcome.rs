@@ -72,18 +72,19 @@ impl Outcome {
 
     /// The letter and the detail that `rolegate.finish_jobs` takes.
     pub(crate) fn into_parts(self) -> (u8, Option<Box<RawValue>>) {
-        let (letter, detail) = match self {
+        let (letter, mut detail) = match self {
             Self::Completed(output) => return (b'c', output),
             Self::Released => return (b'b', None),
             Self::Wait => return (b'w', None),
             Self::Failed { error, reason } => (b'f', json!({"error": error, "reason": reason})),
             Self::Retry { error, after } => {
-                let delay = after.map(|after| after.as_secs_f64());
+                let delay = after.map(seconds);
                 (b'r', json!({"error": error, "delay": delay}))
             }
-            Self::Snooze(time) => (b's', json!({"delay": time.as_secs_f64()})),
+            Self::Snooze(time) => (b's', json!({"delay": seconds(time)})),
             Self::Cancelled { reason } => (b'x', json!({"reason": reason})),
         };
+        make_storable(&mut detail);
         (letter, serde_json::value::to_raw_value(&detail).ok())
     }
 
@@ -98,5 +99,69 @@ impl Outcome {
             Self::Wait => "waiting",
             Self::Released => "released",
         }
+    }
+}
+
+/// The longest time after which something may be tried again.
+const LONGEST: Duration = Duration::from_hours(24 * 3650);
+/// Bytes of each text in an error, at most: the last errors of a job travel with it.
+const TEXT: usize = 16 * 1024;
+
+fn seconds(time: Duration) -> f64 {
+    time.min(LONGEST).as_secs_f64()
+}
+
+/// Errors quote whatever went wrong, and PostgreSQL has no character for zero: an attempt is not to end
+/// otherwise because of that.
+fn make_storable(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if text.contains('\0') {
+                *text = text.replace('\0', "\u{fffd}");
+            }
+            if text.len() > TEXT {
+                text.truncate(text.floor_char_boundary(TEXT));
+                text.push('…');
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(make_storable),
+        Value::Object(members) => {
+            if members.keys().any(|key| key.contains('\0')) {
+                let named = std::mem::take(members).into_iter();
+                *members = named
+                    .map(|(key, value)| (key.replace('\0', "\u{fffd}"), value))
+                    .collect();
+            }
+            members.values_mut().for_each(make_storable);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_quotes_can_be_stored() {
+        let error = json!({"a\0": ["b\0c", 1.5, null], "long": "é".repeat(TEXT)});
+        let (letter, detail) = Outcome::Retry {
+            error,
+            after: Some(Duration::MAX),
+        }
+        .into_parts();
+        assert_eq!(letter, b'r');
+        let detail: Value = serde_json::from_str(detail.expect("JSON").get()).expect("JSON");
+        assert_eq!(
+            detail["error"]["a\u{fffd}"],
+            json!(["b\u{fffd}c", 1.5, null])
+        );
+        let long = detail["error"]["long"].as_str().expect("text");
+        assert!(
+            long.len() <= TEXT + 3 && long.ends_with('…'),
+            "{}",
+            long.len()
+        );
+        assert_eq!(detail["delay"], json!(LONGEST.as_secs_f64()));
     }
 }

@@ -4,6 +4,7 @@
 
 mod connections;
 mod leader;
+mod refused;
 mod worker;
 
 #[path = "../stage/mod.rs"]

@@ -32,7 +32,8 @@ pub(crate) fn way(db: &TestDatabase) -> (FaultProxy, Endpoint) {
     (proxy, endpoint)
 }
 
-/// Works on `runs`, which write down that they ran, and on `waits`, which wait at the gate.
+/// Works on `runs`, which write down that they ran, on `waits`, which wait at the gate, and on `brings`,
+/// whose outcome is what the job says.
 pub(crate) async fn start(db: &TestDatabase, config: WorkerConfig) -> Faulty {
     let (working, endpoint) = way(db);
     let (waking, direct) = way(db);
@@ -51,6 +52,9 @@ pub(crate) async fn start(db: &TestDatabase, config: WorkerConfig) -> Faulty {
                 opens.acquire().await.unwrap().forget();
                 Outcome::Completed(None)
             }
+        })
+        .function("brings", |what: String, _| async move {
+            super::refused::outcome(&what)
         });
     let config = WorkerConfig {
         direct: Some(direct),
