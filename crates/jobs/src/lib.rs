@@ -2,6 +2,7 @@
 
 pub mod cron;
 mod engine;
+mod enqueue;
 mod handler;
 mod job;
 pub mod maintenance;
@@ -11,6 +12,7 @@ mod outcome;
 pub mod worker;
 
 pub use engine::EngineError;
+pub use enqueue::{Enqueue, EnqueueError, EnqueueMany, JobArgs};
 pub use handler::{Context, Handler, Handlers};
 pub use job::{AttemptError, Job, JobId, JobOptions, JobPrincipal};
 pub use notes::CheckpointError;
@@ -20,6 +22,8 @@ pub use worker::{StartError, Worker, WorkerConfig};
 /// The guide's examples compile.
 #[cfg(doctest)]
 mod guide {
+    #[doc = include_str!("../../../docs/guide/jobs.md")]
+    struct Jobs;
     #[doc = include_str!("../../../docs/guide/long-jobs.md")]
     struct LongJobs;
 }
