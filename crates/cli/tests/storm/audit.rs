@@ -68,6 +68,7 @@ impl Audit {
             }
             let left: String = one(&superuser, LEFT_OVER).await;
             if left.is_empty()
+                && fleet.is_complete()
                 && let Some(all_ended) = all_ended
             {
                 break (all_ended, since.elapsed());

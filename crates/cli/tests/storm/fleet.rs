@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,10 +14,14 @@ use crate::rust_worker;
 
 /// Of workers that run functions.
 const FUNCTIONS: usize = 3;
+/// How long a worker is stopped: longer than half a minute, after which it is given up.
+const STOPPED: Duration = Duration::from_secs(36);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Functions,
+    /// As it, with a wrong clock, and stopped for longer than a worker may be silent. Never killed.
+    Slow,
     Rust,
     Maintenance,
 }
@@ -33,6 +37,9 @@ pub(crate) struct Fleet {
     configuration: PathBuf,
     logs: PathBuf,
     rust: String,
+    wrong_clock: PathBuf,
+    /// Since when the slow one stands still.
+    stopped: Option<Instant>,
 }
 
 impl Fleet {
@@ -42,8 +49,10 @@ impl Fleet {
             configuration: place.configuration.clone(),
             logs: place.logs.clone(),
             rust: rust_worker::place(place),
+            wrong_clock: place.wrong_clock.clone(),
+            stopped: None,
         };
-        let kinds = [Kind::Maintenance, Kind::Maintenance, Kind::Rust];
+        let kinds = [Kind::Maintenance, Kind::Maintenance, Kind::Slow, Kind::Rust];
         for kind in kinds.into_iter().chain([Kind::Functions; FUNCTIONS]) {
             let nth = fleet.members.len();
             let child = fleet.spawn(kind, nth);
@@ -55,7 +64,7 @@ impl Fleet {
         }
         // Everybody is at work before anything is killed.
         let superuser = place.superuser().await;
-        let workers = i64::try_from(FUNCTIONS + 1).unwrap();
+        let workers = i64::try_from(FUNCTIONS + 2).unwrap();
         loop {
             let sql = "select count(*) from rolegate.job_worker";
             let row = superuser.query_one(sql, &[]).await.unwrap();
@@ -76,13 +85,16 @@ impl Fleet {
                     .env(rust_worker::VARIABLE, &self.rust);
                 command
             }
-            Kind::Functions | Kind::Maintenance => {
+            Kind::Functions | Kind::Slow | Kind::Maintenance => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_rolegate"));
-                let surface = if kind == Kind::Functions {
-                    "worker"
-                } else {
+                let surface = if kind == Kind::Maintenance {
                     "maintenance"
+                } else {
+                    "worker"
                 };
+                if kind == Kind::Slow {
+                    command.env("LD_PRELOAD", &self.wrong_clock);
+                }
                 command
                     .args(["serve", surface, "--config"])
                     .arg(&self.configuration)
@@ -115,6 +127,30 @@ impl Fleet {
                 self.members[nth].starts += 1;
             }
         }
+        if self.stopped.is_some_and(|since| since.elapsed() > STOPPED) {
+            self.signal_slow(Signal::SIGCONT);
+            self.stopped = None;
+        }
+    }
+
+    /// SIGSTOP for the slow worker; it goes on after a while.
+    pub(crate) fn stop_slow(&mut self) {
+        self.signal_slow(Signal::SIGSTOP);
+        self.stopped = Some(Instant::now());
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.stopped.is_none()
+    }
+
+    fn signal_slow(&self, what: Signal) {
+        for member in &self.members {
+            if member.kind == Kind::Slow
+                && let Some(pid) = member.child.id()
+            {
+                kill(Pid::from_raw(i32::try_from(pid).unwrap()), what).unwrap();
+            }
+        }
     }
 
     /// SIGKILL for the nth worker.
@@ -123,7 +159,7 @@ impl Fleet {
         let mut workers = self
             .members
             .iter_mut()
-            .filter(|member| member.kind != Kind::Maintenance);
+            .filter(|member| matches!(member.kind, Kind::Rust | Kind::Functions));
         if let Some(member) = workers.nth(nth % (FUNCTIONS + 1)) {
             member.child.kill().await.unwrap();
         }

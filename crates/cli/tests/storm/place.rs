@@ -19,6 +19,8 @@ pub(crate) struct Place {
     /// Of this run; it stays.
     pub(crate) logs: PathBuf,
     pub(crate) configuration: PathBuf,
+    /// A library that makes the clock of a process wrong.
+    pub(crate) wrong_clock: PathBuf,
     directory: tempfile::TempDir,
 }
 
@@ -54,12 +56,21 @@ impl Place {
             provisioned.cluster.version(),
         );
         std::fs::write(&configuration, text).unwrap();
+        let wrong_clock = directory.path().join("clock.so");
+        // There is a compiler: Rust needs it to link.
+        let compiled = std::process::Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&wrong_clock)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/storm/clock.c"))
+            .status();
+        assert!(compiled.unwrap().success(), "the clock does not compile");
         Self {
             provisioned,
             db,
             clerk,
             logs,
             configuration,
+            wrong_clock,
             directory,
         }
     }

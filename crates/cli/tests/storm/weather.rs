@@ -22,7 +22,8 @@ const CROWD: usize = 300;
 const CROWDED: Duration = Duration::from_secs(3);
 
 /// What happens when so many percent of the jobs have ended.
-const EVENTS: [(u64, Event); 4] = [
+const EVENTS: [(u64, Event); 5] = [
+    (5, Event::StopWorker),
     (12, Event::KillPostgres),
     (25, Event::KillLeader),
     (38, Event::Crowd),
@@ -31,6 +32,7 @@ const EVENTS: [(u64, Event); 4] = [
 
 #[derive(Debug, Clone, Copy)]
 enum Event {
+    StopWorker,
     KillPostgres,
     KillLeader,
     Crowd,
@@ -113,6 +115,7 @@ impl Weather {
     async fn happen(&mut self, event: Event, place: &mut Place, fleet: &mut Fleet) {
         println!("{:>5.1} s {event:?}", self.began.elapsed().as_secs_f64());
         match event {
+            Event::StopWorker => fleet.stop_slow(),
             Event::KillPostgres => {
                 let killed = SystemTime::now();
                 place.kill_postgres().await;

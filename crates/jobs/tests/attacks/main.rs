@@ -1,0 +1,13 @@
+//! People and processes that want more than they may, and many of them at once.
+#![allow(clippy::unwrap_used)]
+// How much there was of it is for people.
+#![allow(clippy::print_stdout)]
+
+mod concurrency;
+mod crowd;
+mod input;
+mod pooling;
+mod privileges;
+
+#[path = "../stage/mod.rs"]
+mod stage;
