@@ -1,10 +1,12 @@
-//! Signatures of calls to job callbacks, for our receiver and for one of your own.
+//! Signatures of calls to job callbacks, for our receiver and for one of your own; and of the requests
+//! that workers send to functions, for functions.
 //!
 //! [`Action`] and [`callback_url`] say where a call goes, [`sign`] what its headers are, and
 //! [`Verifier`] whether they are right. `docs/reference/callbacks.md` has the bytes, for other
 //! languages.
 
 pub mod legacy;
+mod request;
 mod signature;
 mod verifier;
 
@@ -16,6 +18,7 @@ use zeroize::Zeroizing;
 
 use crate::issuer::Secret;
 
+pub use request::{FunctionRequest, sign_request};
 pub use signature::{Call, SignError, sign};
 pub use verifier::{Accepted, Presented, Refused, Verifier, VerifierError};
 

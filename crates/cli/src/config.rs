@@ -4,6 +4,8 @@
 mod bounds;
 mod build;
 mod callbacks;
+mod function_headers;
+mod functions;
 mod load;
 mod peers;
 mod reference;
@@ -14,6 +16,7 @@ pub(crate) use callbacks::{
     Callbacks as CallbacksSection, CallbacksSurface, Flags as CallbacksFlags, callbacks,
     surface as callbacks_surface,
 };
+pub(crate) use functions::{FunctionMode, Functions, HttpFunction, functions};
 pub(crate) use load::{Loaded, load};
 pub(crate) use peers::Outcome;
 pub(crate) use reference::page as reference_page;

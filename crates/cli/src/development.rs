@@ -34,7 +34,10 @@ use made::Made;
 use people::Person;
 use server::Server;
 
-use crate::config::{self, CallbacksFlags, CallbacksSection, CallbacksSurface};
+use crate::config::{
+    self, CallbacksFlags, CallbacksSection, CallbacksSurface, Config, FunctionMode, Functions,
+    HttpFunction,
+};
 use crate::process::{ConsoleSurface, OldServers, Running, Surfaces};
 
 /// The one database of a development installation, in paths and in a private cluster.
@@ -54,7 +57,27 @@ pub(crate) struct Development {
     pub(crate) console: SocketAddr,
     pub(crate) callbacks: SocketAddr,
     pub(crate) metrics: SocketAddr,
+    /// Kinds of jobs that are sent to functions.
+    pub(crate) functions: Vec<Function>,
 }
+
+/// A kind of jobs that is sent to a function.
+#[derive(Debug, Clone)]
+pub(crate) struct Function {
+    pub(crate) kind: String,
+    pub(crate) url: String,
+    pub(crate) mode: FunctionMode,
+}
+
+/// Where functions may be beside the public internet: on this machine, in containers, next door.
+const NEAR: [&str; 6] = [
+    "127.0.0.0/8",
+    "::1",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+];
 
 /// A running development installation.
 #[derive(Debug)]
@@ -83,6 +106,7 @@ impl Development {
         drop(superuser);
         let seal_key = seal_key(&data_dir)?;
         let callbacks = callbacks(&data_dir, self.callbacks)?;
+        let functions = functions(&data_dir, self.callbacks, &self.functions)?;
 
         let surfaces = Surfaces {
             databases: vec![database_config(&server, &names, &everyone)],
@@ -104,6 +128,7 @@ impl Development {
             }),
             callbacks: Some(callbacks),
             worker: Some(WorkerConfig::default()),
+            functions,
             maintenance: true,
             metrics_bind: self.metrics,
             listen: ListenLimits::default(),
@@ -256,6 +281,29 @@ fn callbacks(data_dir: &Path, bind: SocketAddr) -> anyhow::Result<CallbacksSurfa
         ..CallbacksSection::default()
     };
     config::callbacks_surface(&section, DATABASE.to_owned(), CallbacksFlags::default())
+}
+
+/// The functions, which get requests signed with the key of the callbacks, and answer with it.
+fn functions(
+    data_dir: &Path,
+    callbacks: SocketAddr,
+    asked: &[Function],
+) -> anyhow::Result<Functions> {
+    let mut config = Config::default();
+    let key = data_dir.join("callbacks.key");
+    config.callbacks.key_files = BTreeMap::from([("dev".to_owned(), key)]);
+    config.worker.callback_base_url = Some(format!("http://{callbacks}"));
+    config.worker.outbound.allow_networks = NEAR.map(str::to_owned).to_vec();
+    for Function { kind, url, mode } in asked {
+        anyhow::ensure!(
+            *mode == FunctionMode::Sync || callbacks.port() != 0,
+            "--async-function {kind}: it has to know where to call; give --callbacks a port"
+        );
+        let mut function = HttpFunction::at(url, *mode);
+        function.signing_key = Some("dev".to_owned());
+        config.worker.http.insert(kind.clone(), function);
+    }
+    config::functions(&config)
 }
 
 /// Writes a file that only its owner may read.

@@ -13,6 +13,7 @@ use rolegate_auth::password::{LoginLimits, PasswordTarget};
 use rolegate_jobs::maintenance::{Connect, MaintenanceConfig};
 use rolegate_jobs::{Handlers, Worker, WorkerConfig};
 use rolegate_model::{Clock, SystemClock};
+use rolegate_outbound::Client;
 use rolegate_pg::EngineSql;
 use rolegate_pg::wire::{Tls, TlsMode};
 use rolegate_roles::audit::minimum_versions;
@@ -22,12 +23,13 @@ use rolegate_server::console::{self, ConsoleConfig};
 use rolegate_server::database::{Database, Shared};
 use rolegate_server::function_jobs::FunctionJobs;
 use rolegate_server::health::{self, Health};
+use rolegate_server::http_jobs::{self, HttpKinds};
 use rolegate_server::router::{self, App};
 use rolegate_server::serve::{ListenLimits, Listener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::CallbacksSurface;
+use crate::config::{CallbacksSurface, Functions};
 
 /// What to run.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub(crate) struct Surfaces {
     pub(crate) callbacks: Option<CallbacksSurface>,
     /// `None`: this process runs no jobs.
     pub(crate) worker: Option<WorkerConfig>,
+    /// Kinds of jobs that it sends to functions.
+    pub(crate) functions: Functions,
     /// Whether this process does the upkeep of the queue, or stands by for it.
     pub(crate) maintenance: bool,
     pub(crate) metrics_bind: SocketAddr,
@@ -175,8 +179,9 @@ impl Surfaces {
         let mut workers = Vec::new();
         if let Some(config) = &self.worker {
             rolegate_jobs::metrics::describe();
+            let functions = reach(std::mem::take(&mut self.functions), &clock)?;
             for database in &databases {
-                workers.push(work(database, config.clone()).await?);
+                workers.push(work(database, &functions, config.clone()).await?);
             }
         }
         let pools = callbacks.iter().map(|callbacks| callbacks.pool().clone());
@@ -318,10 +323,29 @@ async fn receive(
     Ok(callbacks.await?)
 }
 
-/// Runs the jobs of a database: those whose kind is a SQL function.
-async fn work(database: &Arc<Database>, config: WorkerConfig) -> anyhow::Result<Worker> {
+/// What jobs are sent to functions with.
+fn reach(functions: Functions, clock: &Arc<dyn Clock>) -> anyhow::Result<HttpKinds> {
+    http_jobs::describe();
+    let client = Client::new(&functions.guard)?;
+    let clock = Arc::clone(clock);
+    Ok(HttpKinds::new(
+        functions.kinds,
+        client,
+        functions.gate,
+        clock,
+    ))
+}
+
+/// Runs the jobs of a database: those of configured kinds, and those whose kind is a SQL function.
+async fn work(
+    database: &Arc<Database>,
+    functions: &HttpKinds,
+    config: WorkerConfig,
+) -> anyhow::Result<Worker> {
     let settings = database.config();
-    let handlers = Handlers::default().others(FunctionJobs::new(Arc::clone(database)));
+    let handlers = functions
+        .register(Handlers::default(), database.name())
+        .others(FunctionJobs::new(Arc::clone(database)));
     let config = WorkerConfig {
         direct: settings.direct.clone(),
         ..config

@@ -12,6 +12,7 @@ pub mod events;
 mod extract;
 pub mod function_jobs;
 pub mod health;
+pub mod http_jobs;
 mod idempotency;
 pub mod identity;
 pub mod login_mode;

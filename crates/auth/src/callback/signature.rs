@@ -29,28 +29,22 @@ impl Call<'_> {
     /// the time and the SHA-256 of the body in lower-case hexadecimal, each on a line of its own
     /// with its length in bytes and a colon in front. No two calls have the same.
     pub fn signed_text(&self) -> String {
-        let mut text = DOMAIN.to_owned();
-        let timestamp = self.timestamp.to_string();
-        let digest = hex(&sha256(self.body));
-        for part in [
-            self.method,
-            self.action.as_str(),
-            self.id,
-            &timestamp,
-            &digest,
-        ] {
-            text.push('\n');
-            text.push_str(&part.len().to_string());
-            text.push(':');
-            text.push_str(part);
-        }
-        text
+        let (timestamp, digest) = (self.timestamp.to_string(), hex(&sha256(self.body)));
+        let action = self.action.as_str();
+        lines(DOMAIN, &[self.method, action, self.id, &timestamp, &digest])
     }
+}
 
-    pub(super) fn is_signed_by(&self, key: &Key, tag: &[u8; 32]) -> bool {
-        // Constant in time.
-        hmac::verify(&key.hmac(), self.signed_text().as_bytes(), tag).is_ok()
+/// The name of a scheme, and parts that can't run into each other.
+pub(super) fn lines(domain: &str, parts: &[&str]) -> String {
+    let mut text = domain.to_owned();
+    for part in parts {
+        text.push('\n');
+        text.push_str(&part.len().to_string());
+        text.push(':');
+        text.push_str(part);
     }
+    text
 }
 
 /// It can't be sent.
@@ -61,11 +55,16 @@ pub struct SignError;
 /// The value of [`super::SIGNATURE_HEADER`] for a call. The call's time goes into
 /// [`super::TIMESTAMP_HEADER`].
 pub fn sign(key: &Key, call: &Call<'_>) -> Result<String, SignError> {
+    sign_text(key, [call.method, call.id], &call.signed_text())
+}
+
+/// The header's value for a text, if what was given by others can be sent.
+pub(super) fn sign_text(key: &Key, given: [&str; 2], text: &str) -> Result<String, SignError> {
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !plain(call.method) || !plain(call.id) {
+    if !given.into_iter().all(plain) {
         return Err(SignError);
     }
-    let tag = hmac::sign(&key.hmac(), call.signed_text().as_bytes());
+    let tag = hmac::sign(&key.hmac(), text.as_bytes());
     Ok(format!("v1,{},{}", key.id, hex(tag.as_ref())))
 }
 

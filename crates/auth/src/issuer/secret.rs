@@ -15,8 +15,8 @@ impl Secret {
         Self(SecretString::from(text))
     }
 
-    /// The secret's bytes.
-    pub(crate) fn expose(&self) -> &[u8] {
+    /// The secret's bytes, for what it was given for.
+    pub fn expose(&self) -> &[u8] {
         self.0.expose_secret().as_bytes()
     }
 }

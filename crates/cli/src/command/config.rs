@@ -82,6 +82,7 @@ fn check(loaded: &Loaded) -> anyhow::Result<()> {
         ));
     }
     config::plan(&loaded.config)?;
+    config::functions(&loaded.config)?;
     Ok(())
 }
 
@@ -166,7 +167,7 @@ fn shown(path: &str, value: &Value) -> String {
 fn shown_text(path: &str, text: &str) -> String {
     const HIDDEN: &str = "(secret)";
     let key = path.rsplit('.').next().unwrap_or_default();
-    let names_a_file = key.ends_with("_file") || path.contains(".password_files.");
+    let names_a_file = key.ends_with("_file") || path.contains("_files.");
     let word = |text: &str, word: &str| text.to_lowercase().contains(word);
     if names_a_file {
         return if Path::new(text).exists() {
@@ -181,6 +182,13 @@ fn shown_text(path: &str, text: &str) -> String {
         || word(text, "password=")
     {
         return HIDDEN.to_owned();
+    }
+    // Keys of functions are often in their queries.
+    if key == "url"
+        && path.starts_with("worker.http.")
+        && let Some((address, _)) = text.split_once('?')
+    {
+        return format!("{:?}", [address, "?", HIDDEN].concat());
     }
     // User and password of a URL; a password may have slashes and at signs in it.
     match (text.find("://"), text.rfind('@')) {
@@ -205,6 +213,9 @@ mod tests {
             ("databases.app.url", "host=db password=hunter2"),
             ("databases.app.password_files.rolegate_gateway", "hunter2"),
             ("signing.seal_key_file", "hunter2"),
+            ("worker.key_files.a", "hunter2"),
+            ("worker.http.a.header_files.Authorization", "hunter2"),
+            ("worker.http.a.url", "https://f.example/x?code=hunter2"),
             (
                 "issuers.0.keys.public_key",
                 "-----BEGIN PRIVATE KEY-----\nhunter2",

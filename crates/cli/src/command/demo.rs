@@ -45,6 +45,7 @@ pub(crate) async fn run(command: Demo) -> anyhow::Result<ExitCode> {
         console: any_port,
         callbacks: any_port,
         metrics: any_port,
+        functions: Vec::new(),
     };
     let installation = development.start().await?;
     say(format_args!(

@@ -8,8 +8,8 @@ use clap::Args;
 use rolegate_pg::cluster::Source;
 use secrecy::SecretString;
 
-use crate::config::{Log, LogFormat};
-use crate::development::{Development, EXAMPLES, Postgres};
+use crate::config::{FunctionMode, Log, LogFormat};
+use crate::development::{Development, EXAMPLES, Function, Postgres};
 use crate::logging::say;
 use crate::process::signalled;
 
@@ -33,6 +33,13 @@ pub(crate) struct Dev {
     /// Address of metrics and health; port 0 takes any free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
     metrics: SocketAddr,
+    /// Sends jobs of a kind to a function, whose answer says that it is done. Requests are signed with
+    /// the key of the callbacks.
+    #[arg(long = "function", value_name = "KIND=URL", value_parser = parse_function)]
+    functions: Vec<(String, String)>,
+    /// The same for a function that calls back later.
+    #[arg(long = "async-function", value_name = "KIND=URL", value_parser = parse_function)]
+    async_functions: Vec<(String, String)>,
     /// Loads an example with people of its own.
     #[arg(long, value_name = "NAME", value_parser = EXAMPLES)]
     example: Option<String>,
@@ -50,6 +57,14 @@ pub(crate) struct Dev {
     /// Level of the log on standard error: off, error, warn, info, debug, or a filter.
     #[arg(long, value_name = "LEVEL", default_value = "warn")]
     log_level: String,
+}
+
+/// A kind and a URL. The URL is never shown in an error, because it may have a key in it.
+fn parse_function(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((kind, url)) if !kind.is_empty() && !url.is_empty() => Ok((kind.into(), url.into())),
+        _ => Err("expected KIND=URL".to_owned()),
+    }
 }
 
 /// The value of --postgres. Never shown in an error, because a URL may hold a password.
@@ -89,6 +104,14 @@ pub(crate) async fn run(command: Dev) -> anyhow::Result<ExitCode> {
              --postgres URL"
         );
     }
+    let asked = |functions: Vec<(String, String)>, mode| {
+        functions
+            .into_iter()
+            .map(move |(kind, url)| Function { kind, url, mode })
+    };
+    let functions = asked(command.functions, FunctionMode::Sync)
+        .chain(asked(command.async_functions, FunctionMode::Async))
+        .collect();
     let development = Development {
         data_dir: command.data_dir,
         postgres: command.postgres,
@@ -98,6 +121,7 @@ pub(crate) async fn run(command: Dev) -> anyhow::Result<ExitCode> {
         console: command.console,
         callbacks: command.callbacks,
         metrics: command.metrics,
+        functions,
     };
     let installation = development.start().await?;
     let record = &installation.record;

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use rolegate_server::console::ConsoleConfig;
 
-use crate::config::{self, CallbacksFlags};
+use crate::config::{self, CallbacksFlags, Functions};
 use crate::process::{ConsoleSurface, OldServers, Surfaces, signalled};
 
 /// Runs surfaces and the metrics listener until SIGTERM.
@@ -45,7 +45,7 @@ enum Surface {
     Gateway,
     /// The admin API, for the operators' own network, with the gateway's routes beside it.
     Console,
-    /// Runs jobs: SQL functions, as the roles that enqueued them.
+    /// Runs jobs: SQL functions, as the roles that enqueued them, and functions elsewhere over HTTP.
     Worker,
     /// Answers from outside to jobs that wait: public.
     Callbacks,
@@ -92,6 +92,11 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
             config::callbacks(&config, flags)
         })
         .transpose()?;
+    let functions = if runs(Surface::Worker) {
+        config::functions(&config)?
+    } else {
+        Functions::default()
+    };
     let surfaces = Surfaces {
         databases: plan.databases,
         gateway: plan.gateway,
@@ -104,6 +109,7 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         console,
         callbacks,
         worker: runs(Surface::Worker).then_some(plan.worker),
+        functions,
         maintenance: runs(Surface::Maintenance),
         metrics_bind: command.metrics.unwrap_or(config.metrics.bind),
         listen: plan.listen,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::tree::Config;
 
 /// The key id of `callbacks.secret`.
-const DEFAULT_KEY_ID: &str = "default";
+pub(super) const DEFAULT_KEY_ID: &str = "default";
 
 /// The callbacks surface: answers from outside to jobs that wait.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -110,14 +110,16 @@ pub(crate) fn surface(
     })
 }
 
+/// Without the path in its errors: it may be the key in the wrong place.
+pub(super) fn key_of_file(id: &str, path: &Path) -> anyhow::Result<Key> {
+    let text = std::fs::read_to_string(path)?;
+    Ok(Key::from_hex(id, &text)?)
+}
+
 fn callers(section: &Callbacks, allow_unsigned: bool) -> anyhow::Result<Callers> {
     let mut keys = Vec::new();
     for (id, path) in &section.key_files {
-        // Without the path: it may be the key in the wrong place.
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("callbacks.key_files.{id}"))?;
-        let key = Key::from_hex(id, &text);
-        keys.push(key.with_context(|| format!("callbacks.key_files.{id}"))?);
+        keys.push(key_of_file(id, path).with_context(|| format!("callbacks.key_files.{id}"))?);
     }
     if let Some(secret) = &section.secret {
         keys.push(Key::from_secret(DEFAULT_KEY_ID, secret).context("callbacks.secret")?);

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::callbacks::Callbacks;
+use super::functions::{HttpFunction, Outbound};
 
 /// `rolegate.toml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -192,6 +193,14 @@ pub(crate) struct Worker {
     pub(crate) deadline_seconds: u64,
     /// Seconds that running jobs have to end after SIGTERM.
     pub(crate) shutdown_seconds: u64,
+    /// The callbacks' address as functions reach it; a function may have another.
+    pub(crate) callback_base_url: Option<String>,
+    /// Files with keys that requests to functions are signed with, 64 hex digits each: key id = file.
+    pub(crate) key_files: BTreeMap<String, PathBuf>,
+    /// Where functions may be, and how their hosts are treated.
+    pub(crate) outbound: Outbound,
+    /// Kinds of jobs that are sent to functions over HTTP.
+    pub(crate) http: BTreeMap<String, HttpFunction>,
 }
 
 impl Default for Worker {
@@ -203,6 +212,10 @@ impl Default for Worker {
             prefetch: defaults.prefetch,
             deadline_seconds: defaults.deadline.map_or(0, |time| time.as_secs()),
             shutdown_seconds: defaults.shutdown.as_secs(),
+            callback_base_url: None,
+            key_files: BTreeMap::new(),
+            outbound: Outbound::default(),
+            http: BTreeMap::new(),
         }
     }
 }

@@ -126,7 +126,7 @@ fn assert_same(page: &str, described: &BTreeSet<String>, real: &BTreeSet<String>
 /// Text of the sources that log and count, without their tests.
 fn sources() -> Vec<String> {
     let mut sources = Vec::new();
-    for name in ["auth", "pg", "jobs", "server", "cli"] {
+    for name in ["auth", "pg", "jobs", "outbound", "server", "cli"] {
         read(&root().join("crates").join(name).join("src"), &mut sources);
     }
     sources
@@ -154,7 +154,7 @@ fn literals(source: &str) -> impl Iterator<Item = &str> {
 
 fn is_metric(text: &str) -> bool {
     // Names of roles and crates begin like that too.
-    const ENDS: [&str; 9] = [
+    const ENDS: [&str; 10] = [
         "_total",
         "_seconds",
         "_streams",
@@ -164,6 +164,7 @@ fn is_metric(text: &str) -> bool {
         "_leader",
         "_segments",
         "_transactions",
+        "_down",
     ];
     text.strip_prefix("rolegate_").is_some_and(|rest| {
         rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')

@@ -46,7 +46,7 @@ async fn parked(place: &Place) -> (i64, String) {
 }
 
 /// Starts the surface, and waits until it is ready.
-async fn serve(place: &Place, section: &str) -> (Child, SocketAddr, SocketAddr) {
+pub(crate) async fn serve(place: &Place, section: &str) -> (Child, SocketAddr, SocketAddr) {
     let configuration = format!(
         "[metrics]\nbind = \"127.0.0.1:0\"\n[callbacks]\nbind = \"127.0.0.1:0\"\n{section}\n{}",
         place.database()
@@ -82,7 +82,7 @@ async fn serve(place: &Place, section: &str) -> (Child, SocketAddr, SocketAddr) 
     (child, callbacks, address("metrics").expect("an address"))
 }
 
-async fn stop(mut child: Child) {
+pub(crate) async fn stop(mut child: Child) {
     signal(&child, Signal::SIGTERM);
     let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
     assert!(ended.expect("it ends").expect("a status").success());

@@ -3,6 +3,7 @@
 
 mod callbacks;
 mod client;
+mod functions;
 mod load;
 mod place;
 mod restart;

@@ -2,6 +2,7 @@
 //! make it, and what happens to those who may not.
 #![allow(clippy::unwrap_used)]
 
+mod functions;
 mod harness;
 mod limits;
 mod races;
