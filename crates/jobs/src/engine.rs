@@ -8,12 +8,12 @@ use rolegate_pg::own::{OwnPool, OwnPoolError};
 use rolegate_pg::wire::{Endpoint, Login};
 use serde_json::value::RawValue;
 use tokio_postgres::error::{Severity, SqlState};
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
+use crate::ends::Ends;
 use crate::job::{Attempt, Job, JobOptions, JobPrincipal};
 use crate::notes::Note;
-use crate::outcome::Outcome;
 
 /// The queue in one database, as the worker's login. Connections are kept apart by what they do: each
 /// has the plans of its statements, which took longer to make than they take to run.
@@ -30,6 +30,9 @@ struct Statements {
     register: String,
     claim: String,
     finish: String,
+    finish_with: String,
+    completion: String,
+    complete: String,
     alive: String,
     ended: String,
     note: String,
@@ -56,14 +59,15 @@ pub enum EngineError {
 
 impl EngineError {
     /// What was to be written can't be stored, however often it is tried: text that PostgreSQL has
-    /// no character for, a number that is too large, a structure that is too deep.
+    /// no character for, a number that is too large, a structure that is too deep, a job that follows
+    /// in a queue that is not there.
     pub(crate) fn is_about_the_data(&self) -> bool {
         let Self::Statement(error) = self else {
             return false;
         };
         error.code().is_some_and(|code| {
             let class = code.code().get(..2);
-            class == Some("22") || class == Some("54")
+            class == Some("22") || class == Some("54") || code == &SqlState::UNDEFINED_OBJECT
         })
     }
 
@@ -112,89 +116,6 @@ pub(crate) struct Claimed {
     pub(crate) again: Option<Duration>,
 }
 
-/// Ends of attempts that are written together.
-#[derive(Debug, Default)]
-pub(crate) struct Ends {
-    over: Vec<bool>,
-    claims: Vec<i64>,
-    ordinals: Vec<i16>,
-    claimed_at: Vec<SystemTime>,
-    states: Vec<i8>,
-    details: Vec<Option<Json<Box<RawValue>>>>,
-    flags: Vec<i16>,
-}
-
-impl Ends {
-    /// `over`: it is known to have ended elsewhere. It is written all the same, because the database
-    /// decides.
-    pub(crate) fn push(
-        &mut self,
-        attempt: Attempt,
-        state: u8,
-        detail: Option<Box<RawValue>>,
-        over: bool,
-    ) {
-        self.over.push(over);
-        self.claims.push(attempt.claim);
-        self.ordinals.push(attempt.ordinal);
-        self.claimed_at.push(attempt.claimed_at);
-        self.states.push(state.cast_signed());
-        self.details.push(detail.map(Json));
-        self.flags.push(attempt.flags);
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.claims.len()
-    }
-
-    /// Each by itself.
-    pub(crate) fn each(&self) -> Vec<Self> {
-        (0..self.len()).filter_map(|nth| self.only(nth)).collect()
-    }
-
-    fn only(&self, nth: usize) -> Option<Self> {
-        Some(Self {
-            over: vec![*self.over.get(nth)?],
-            claims: vec![*self.claims.get(nth)?],
-            ordinals: vec![*self.ordinals.get(nth)?],
-            claimed_at: vec![*self.claimed_at.get(nth)?],
-            states: vec![*self.states.get(nth)?],
-            details: vec![self.details.get(nth)?.clone()],
-            flags: vec![*self.flags.get(nth)?],
-        })
-    }
-
-    /// What they say can't be stored, and this is said instead. What was completed has failed: its
-    /// output is part of it.
-    pub(crate) fn say_instead(&mut self, error: &str) {
-        for (state, detail) in self.states.iter_mut().zip(&mut self.details) {
-            let (letter, said) = Outcome::Failed {
-                error: error.into(),
-                reason: Some("not_storable"),
-            }
-            .into_parts();
-            *state = letter.cast_signed();
-            *detail = said.map(Json);
-        }
-    }
-
-    /// The claims that they are of, for each end, and when they were made.
-    pub(crate) fn claims(&self) -> impl Iterator<Item = (i64, SystemTime)> + '_ {
-        self.claims
-            .iter()
-            .copied()
-            .zip(self.claimed_at.iter().copied())
-    }
-
-    /// Where the nth of them ran, if it is not known why it should have ended elsewhere.
-    pub(crate) fn surprising(&self, nth: usize) -> Option<(i64, i16)> {
-        match self.over.get(nth) {
-            Some(false) => Some((*self.claims.get(nth)?, *self.ordinals.get(nth)?)),
-            _ => None,
-        }
-    }
-}
-
 impl Engine {
     /// Makes no connection yet.
     pub(crate) fn new(
@@ -211,6 +132,10 @@ impl Engine {
                  from rolegate.claim_jobs($1, $2, $3)",
             ),
             finish: sql.of("select rolegate.finish_jobs($1, $2, $3, $4, $5, $6, $7)"),
+            finish_with: sql.of("select rolegate.finish_jobs_with($1, $2, $3, $4, $5, $6, $7, $8)"),
+            completion: sql.of("select rolegate.completion_token($1, $2, $3, $4)"),
+            complete: sql.of("select rolegate.complete_attempt($1::pg_catalog.text, \
+                 $2::pg_catalog.text::pg_catalog.jsonb)"),
             alive: sql.of("select rolegate.worker_alive($1, $2)"),
             ended: sql.of("select rolegate.ended_attempts($1, $2, $3)"),
             note: sql.of("select rolegate.note_jobs($1, $2, $3, $4, $5)"),
@@ -308,7 +233,6 @@ impl Engine {
     /// Ends attempts. The positions (from 0) of those that had ended already.
     pub(crate) async fn finish(&self, worker: i64, ends: &Ends) -> Result<Vec<usize>, EngineError> {
         let client = self.ends.get().await?;
-        let statement = client.prepare_cached(&self.sql.finish).await?;
         // NULL is shorter, and is a way without looking at each.
         let states = ends
             .states
@@ -325,21 +249,45 @@ impl Engine {
             .iter()
             .any(|flags| *flags != 0)
             .then_some(&ends.flags);
-        let row = client
-            .query_one(
-                &statement,
-                &[
-                    &worker,
-                    &ends.claims,
-                    &ends.ordinals,
-                    &ends.claimed_at,
-                    &states,
-                    &details,
-                    &flags,
-                ],
-            )
-            .await?;
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
+            &worker,
+            &ends.claims,
+            &ends.ordinals,
+            &ends.claimed_at,
+            &states,
+            &details,
+            &flags,
+        ];
+        let mut sql = &self.sql.finish;
+        if ends.follow_ups.iter().any(Option::is_some) {
+            sql = &self.sql.finish_with;
+            parameters.push(&ends.follow_ups);
+        }
+        let statement = client.prepare_cached(sql).await?;
+        let row = client.query_one(&statement, &parameters).await?;
         Ok(positions(row.try_get(0)?))
+    }
+
+    /// What completes this attempt in a transaction of another login. `None`: it has ended.
+    pub(crate) async fn completion(&self, attempt: Attempt) -> Result<Option<String>, EngineError> {
+        let client = self.rest.get().await?;
+        let statement = client.prepare_cached(&self.sql.completion).await?;
+        let Attempt {
+            claim,
+            ordinal,
+            claimed_at,
+            flags,
+            ..
+        } = attempt;
+        let row = client
+            .query_one(&statement, &[&claim, &ordinal, &claimed_at, &flags])
+            .await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// The statement that does, with the token and the output as text.
+    pub(crate) fn complete(&self) -> &str {
+        &self.sql.complete
     }
 
     /// The positions (from 0) of those that have ended.

@@ -1,5 +1,6 @@
 //! Enqueueing from Rust, in the caller's own transaction.
 
+pub(crate) mod follow_up;
 mod many;
 #[cfg(feature = "sqlx")]
 mod sqlx;

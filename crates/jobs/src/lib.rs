@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod completion;
 pub mod cron;
+mod ends;
 mod engine;
 mod enqueue;
 mod handler;
@@ -11,6 +13,7 @@ mod notes;
 mod outcome;
 pub mod worker;
 
+pub use completion::CompletionError;
 pub use engine::EngineError;
 pub use enqueue::{Enqueue, EnqueueError, EnqueueMany, JobArgs};
 pub use handler::{Context, Handler, Handlers};

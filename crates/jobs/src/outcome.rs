@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::enqueue::{Enqueue, follow_up};
+
 /// What a handler gives back.
 #[derive(Debug)]
 pub enum Outcome {
@@ -35,9 +37,50 @@ pub enum Outcome {
     Wait,
     /// It was not begun: somebody else may have it.
     Released,
+    /// Its end is part of a transaction that the handler has committed: see
+    /// [`crate::Context::complete_in`]. If that was not committed the job is tried again.
+    Committed,
+    /// It ends so, and these jobs follow from it, in the same transaction: see [`Outcome::then`].
+    Followed {
+        /// How it ends.
+        outcome: Box<Outcome>,
+        /// What follows.
+        jobs: Vec<Enqueue>,
+    },
+}
+
+/// An outcome as the database takes it.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) state: u8,
+    pub(crate) detail: Option<Box<RawValue>>,
+    pub(crate) follow_ups: Option<Box<RawValue>>,
+    /// It is there already, if the handler says the truth.
+    pub(crate) committed: bool,
 }
 
 impl Outcome {
+    /// Done, without an output.
+    pub fn completed() -> Self {
+        Self::Completed(None)
+    }
+
+    /// And then this job, which is enqueued together with the end of this attempt, or not at all if the
+    /// attempt has ended otherwise. It belongs to whoever enqueued this one. A unique key it can't have.
+    #[must_use]
+    pub fn then(self, job: Enqueue) -> Self {
+        match self {
+            Self::Followed { outcome, mut jobs } => {
+                jobs.push(job);
+                Self::Followed { outcome, jobs }
+            }
+            outcome => Self::Followed {
+                outcome: Box::new(outcome),
+                jobs: vec![job],
+            },
+        }
+    }
+
     /// Done, with this output.
     pub fn output<T: serde::Serialize>(output: &T) -> Self {
         match serde_json::value::to_raw_value(output) {
@@ -62,16 +105,52 @@ impl Outcome {
         }
     }
 
+    /// Without what follows.
+    pub(crate) fn alone(&self) -> &Self {
+        match self {
+            Self::Followed { outcome, .. } => outcome.alone(),
+            outcome => outcome,
+        }
+    }
+
     /// Whether there will be more of the job.
     pub(crate) fn is_back(&self) -> bool {
         match self {
             Self::Completed(_) | Self::Failed { .. } | Self::Cancelled { .. } => false,
-            Self::Retry { .. } | Self::Snooze(_) | Self::Wait | Self::Released => true,
+            // What was committed comes back if it was not.
+            Self::Retry { .. }
+            | Self::Snooze(_)
+            | Self::Wait
+            | Self::Released
+            | Self::Committed => true,
+            Self::Followed { outcome, .. } => outcome.is_back(),
         }
     }
 
-    /// The letter and the detail that `rolegate.finish_jobs` takes.
-    pub(crate) fn into_parts(self) -> (u8, Option<Box<RawValue>>) {
+    /// What `rolegate.finish_jobs` takes.
+    pub(crate) fn into_written(self) -> Written {
+        let committed = matches!(self, Self::Committed);
+        let (outcome, follow_ups) = match self {
+            Self::Followed { outcome, jobs } => match follow_up::written(jobs) {
+                Ok(jobs) => (*outcome, Some(jobs)),
+                Err(error) => (
+                    Self::failed(format!("what follows can't be enqueued: {error}")),
+                    None,
+                ),
+            },
+            outcome => (outcome, None),
+        };
+        let (state, detail) = outcome.into_parts();
+        Written {
+            state,
+            detail,
+            follow_ups,
+            committed,
+        }
+    }
+
+    /// The letter and the detail.
+    fn into_parts(self) -> (u8, Option<Box<RawValue>>) {
         let (letter, mut detail) = match self {
             Self::Completed(output) => return (b'c', output),
             Self::Released => return (b'b', None),
@@ -83,6 +162,11 @@ impl Outcome {
             }
             Self::Snooze(time) => (b's', json!({"delay": seconds(time)})),
             Self::Cancelled { reason } => (b'x', json!({"reason": reason})),
+            Self::Committed => (
+                b'r',
+                json!({"error": "the transaction that completed the job was not committed"}),
+            ),
+            Self::Followed { outcome, .. } => return outcome.into_parts(),
         };
         make_storable(&mut detail);
         (letter, serde_json::value::to_raw_value(&detail).ok())
@@ -91,7 +175,8 @@ impl Outcome {
     /// The word in metrics and logs.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Completed(_) => "completed",
+            Self::Completed(_) | Self::Committed => "completed",
+            Self::Followed { outcome, .. } => outcome.as_str(),
             Self::Failed { .. } => "failed",
             Self::Retry { .. } => "retried",
             Self::Snooze(_) => "snoozed",
@@ -145,13 +230,14 @@ mod tests {
     #[test]
     fn what_an_error_quotes_can_be_stored() {
         let error = json!({"a\0": ["b\0c", 1.5, null], "long": "é".repeat(TEXT)});
-        let (letter, detail) = Outcome::Retry {
+        let written = Outcome::Retry {
             error,
             after: Some(Duration::MAX),
         }
-        .into_parts();
-        assert_eq!(letter, b'r');
-        let detail: Value = serde_json::from_str(detail.expect("JSON").get()).expect("JSON");
+        .into_written();
+        assert_eq!(written.state, b'r');
+        let detail: Value =
+            serde_json::from_str(written.detail.expect("JSON").get()).expect("JSON");
         assert_eq!(
             detail["error"]["a\u{fffd}"],
             json!(["b\u{fffd}c", 1.5, null])

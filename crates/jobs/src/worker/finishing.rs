@@ -7,7 +7,8 @@ use async_channel::Receiver;
 
 use super::Shared;
 use super::running::End;
-use crate::engine::{Ends, EngineError};
+use crate::ends::Ends;
+use crate::engine::EngineError;
 use crate::job::Attempt;
 use crate::metrics;
 use crate::notes::Note;
@@ -64,8 +65,8 @@ impl Batch {
         if let Some(note) = end.note {
             self.notes.push((end.attempt, note));
         }
-        let (state, detail) = end.outcome.into_parts();
-        self.ends.push(end.attempt, state, detail, end.over);
+        self.ends
+            .push(end.attempt, end.outcome.into_written(), end.over);
     }
 }
 
@@ -76,7 +77,8 @@ async fn write(shared: &Shared, worker: i64, batch: &Ends) -> Result<(), EngineE
     loop {
         let started = tokio::time::Instant::now();
         match shared.engine.finish(worker, batch).await {
-            Ok(refused) => {
+            Ok(mut refused) => {
+                refused.retain(|nth| !batch.was_committed(*nth));
                 metrics::finished(batch.len(), started.elapsed());
                 if !refused.is_empty() {
                     metrics::too_late(refused.len());

@@ -125,7 +125,7 @@ async fn handle(shared: &Shared, attempt: Attempt, mut job: Job, running: &Runni
         return outcome;
     }
     metrics::ended(label, outcome.as_str(), took);
-    match &outcome {
+    match outcome.alone() {
         Outcome::Failed { error, .. } | Outcome::Retry { error, .. } => {
             tracing::info!(job = id, kind = %kind, outcome = outcome.as_str(), %error, "job_failed");
         }

@@ -225,6 +225,36 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.completion_mac(text)",
+        "select rolegate.completion_mac('verify')",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.completion_token(bigint,smallint,timestamp with time zone,smallint)",
+        "select rolegate.completion_token(0, 1::smallint, pg_catalog.now(), 0::smallint)",
+        WORKER,
+        None,
+    ),
+    function(
+        "rolegate.complete_attempt(text,jsonb)",
+        "select rolegate.complete_attempt('')",
+        &["producer", "worker"],
+        Some("28000"),
+    ),
+    function(
+        "rolegate.enqueue_follow_up(jsonb,bigint,text)",
+        "select rolegate.enqueue_follow_up('{}', 0, null)",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.finish_jobs_with(bigint,bigint[],smallint[],timestamp with time zone[],\"char\"[],jsonb[],smallint[],jsonb[])",
+        "select rolegate.finish_jobs_with(0, '{}', '{}', '{}', null, null, null, null)",
+        WORKER,
+        None,
+    ),
+    function(
         "rolegate.unregister_worker(bigint)",
         "select rolegate.unregister_worker(0)",
         WORKER,
