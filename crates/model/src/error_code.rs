@@ -119,6 +119,10 @@ error_codes! {
     /// The job does not wait for it any more.
     CallbackGone = "callback_gone", "The job does not wait for this callback any more.";
 
+    // --- decisions about jobs
+    /// The job has ended, or has not, or has the unique key that another one is to have.
+    JobConflict = "job_conflict", "The job's state does not allow this.";
+
     // --- limits and state
     /// A configured database of this name does not exist.
     DatabaseUnknown = "database_unknown", "There is no such database here.";

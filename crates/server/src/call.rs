@@ -135,6 +135,15 @@ impl Session {
     /// Runs one statement of ours on the engine's schema as the caller. Nothing the application
     /// or the role has defined is looked up for it, and times are in UTC.
     pub async fn run_own(&self, statement: Statement, access: Access) -> Result<Reply, Problem> {
+        self.run_own_all(vec![statement], access).await
+    }
+
+    /// The same for several of them, one after the other in one transaction.
+    pub async fn run_own_all(
+        &self,
+        statements: Vec<Statement>,
+        access: Access,
+    ) -> Result<Reply, Problem> {
         const SEARCH_PATH: &str = "pg_catalog, pg_temp";
         let permit = self.admit()?;
         let mut request = self.request(Vec::new(), None, None, &permit);
@@ -142,7 +151,7 @@ impl Session {
         request.search_path = SEARCH_PATH.into();
         let utc = (Cow::Borrowed("TimeZone"), Bytes::from_static(b"UTC"));
         request.settings.push(utc);
-        request.statements.push(statement);
+        request.statements = statements;
         self.send(request).await.map_err(Problem::from)
     }
 

@@ -60,7 +60,7 @@ impl<S: Sync> FromRequestParts<S> for QueryPairs {
 }
 
 impl QueryPairs {
-    fn parse(query: &str) -> Self {
+    pub(crate) fn parse(query: &str) -> Self {
         Self(
             query
                 .split('&')
@@ -76,6 +76,11 @@ impl QueryPairs {
     /// The pairs.
     pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
         self.0
+    }
+
+    /// The same, to look at.
+    pub(crate) fn pairs(&self) -> &[(String, String)] {
+        &self.0
     }
 
     /// The value of a parameter that may be there once.

@@ -219,7 +219,8 @@ fn status(code: ErrorCode) -> StatusCode {
         E::IdempotencyConflict
         | E::IdempotencyInProgress
         | E::BatchAborted
-        | E::CallbackConflict => StatusCode::CONFLICT,
+        | E::CallbackConflict
+        | E::JobConflict => StatusCode::CONFLICT,
         E::BodyTooLarge | E::BatchTooLarge | E::ResultTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         E::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         E::LoginThrottled | E::BudgetExceeded => StatusCode::TOO_MANY_REQUESTS,

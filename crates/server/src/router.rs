@@ -1,13 +1,14 @@
-//! The table of contents: every route of the gateway and of the console.
+//! The table of contents: every route of the gateway, and in `admin` what the console has besides.
+
+mod admin;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Response;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{get, post};
 use rolegate_model::ErrorCode;
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
@@ -16,6 +17,8 @@ use crate::problem::Problem;
 use crate::request::{RequestContext, VisibleHeaders};
 use crate::routes;
 use crate::surface::Surface;
+
+pub use admin::{ADMIN_ENDPOINTS, AdminEndpoint};
 
 /// What the handlers share.
 #[derive(Debug, Clone)]
@@ -80,46 +83,6 @@ pub const GATEWAY_ROUTES: &[(&str, &str)] = &[
     ("GET", "/.well-known/oauth-protected-resource"),
 ];
 
-/// An endpoint of the admin API. Routes and the OpenAPI document are made of the same list.
-#[derive(Debug)]
-pub struct AdminEndpoint {
-    /// HTTP method.
-    pub method: &'static str,
-    /// Path, with its variable parts in braces.
-    pub path: &'static str,
-    /// Its operation in the OpenAPI document.
-    pub(crate) describe: fn() -> Value,
-    handler: fn() -> MethodRouter<App>,
-}
-
-/// The admin API: what the console surface has besides the gateway's routes.
-pub const ADMIN_ENDPOINTS: &[AdminEndpoint] = &[
-    AdminEndpoint {
-        method: "POST",
-        path: "/v1/{database}/tokens",
-        describe: routes::tokens::mint::describe,
-        handler: || post(routes::tokens::mint::handle),
-    },
-    AdminEndpoint {
-        method: "GET",
-        path: "/v1/{database}/tokens",
-        describe: routes::tokens::list::describe,
-        handler: || get(routes::tokens::list::handle),
-    },
-    AdminEndpoint {
-        method: "DELETE",
-        path: "/v1/{database}/tokens/{token_id}",
-        describe: routes::tokens::revoke::describe,
-        handler: || delete(routes::tokens::revoke::handle),
-    },
-    AdminEndpoint {
-        method: "GET",
-        path: "/v1/openapi.json",
-        describe: routes::admin_openapi::describe,
-        handler: || get(routes::admin_openapi::handle),
-    },
-];
-
 /// The gateway surface.
 pub fn gateway(app: App) -> Router {
     let origins = app.config().allowed_origins.clone();
@@ -132,7 +95,7 @@ pub fn console(app: App) -> Router {
     let admin = ADMIN_ENDPOINTS
         .iter()
         .fold(Router::new(), |router, endpoint| {
-            router.route(endpoint.path, (endpoint.handler)())
+            router.route(endpoint.path, endpoint.router())
         });
     surface("console", gateway_routes().merge(admin), app, &[])
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rolegate_model::ErrorCode;
 use rolegate_server::problem::Problem;
-use rolegate_server::router::GATEWAY_ROUTES;
+use rolegate_server::router::{ADMIN_ENDPOINTS, GATEWAY_ROUTES};
 use serde_json::Value;
 
 use crate::book::{Page, root};
@@ -27,6 +27,24 @@ fn every_route_is_described() {
         .lines()
         .filter_map(|line| line.strip_prefix("### `"))
         .filter_map(|line| line.split('`').next())
+        .map(str::to_owned)
+        .collect();
+    assert_same("docs/reference/http.md", &described, &expected);
+}
+
+#[test]
+fn every_route_of_the_admin_api_is_in_a_table() {
+    let page = Page::read("docs/reference/http.md");
+    let expected: BTreeSet<String> = ADMIN_ENDPOINTS
+        .iter()
+        .map(|endpoint| format!("{} {}", endpoint.method, endpoint.path))
+        .collect();
+    let described: BTreeSet<String> = page
+        .prose()
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .filter_map(|line| line.split('`').next())
+        .filter(|cell| cell.contains(" /v1/"))
         .map(str::to_owned)
         .collect();
     assert_same("docs/reference/http.md", &described, &expected);

@@ -22,6 +22,8 @@ pub(crate) const BOOL: u32 = 16;
 pub(crate) const INT8: u32 = 20;
 pub(crate) const TEXT: u32 = 25;
 pub(crate) const FLOAT8: u32 = 701;
+pub(crate) const INT8_ARRAY: u32 = 1016;
+pub(crate) const TIMESTAMPTZ: u32 = 1184;
 pub(crate) const UUID: u32 = 2950;
 pub(crate) const JSONB: u32 = 3802;
 
@@ -62,8 +64,18 @@ pub(crate) async fn run(
     statement: Statement,
     access: Access,
 ) -> Result<Option<Bytes>, Problem> {
+    let [value] = run_all(session, [statement], access).await?;
+    Ok(value)
+}
+
+/// The same for several statements in one transaction.
+pub(crate) async fn run_all<const N: usize>(
+    session: &Session,
+    statements: [Statement; N],
+    access: Access,
+) -> Result<[Option<Bytes>; N], Problem> {
     let reply = session
-        .run_own(statement, access)
+        .run_own_all(statements.into(), access)
         .await
         .map_err(|problem| match problem.sqlstate.as_deref() {
             // A standby, or a database that is read-only by default: our statements fit.
@@ -74,10 +86,10 @@ pub(crate) async fn run(
             .message("The database takes no writes."),
             _ => problem,
         })?;
-    Ok(reply
-        .results
-        .first()
-        .and_then(|rows| rows.scalar().cloned()))
+    Ok(std::array::from_fn(|index| {
+        let rows = reply.results.get(index)?;
+        rows.scalar().cloned()
+    }))
 }
 
 /// The database's refusal, with what it takes.

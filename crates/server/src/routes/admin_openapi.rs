@@ -27,6 +27,12 @@ pub(crate) fn document() -> Value {
             .or_default()
             .insert(endpoint.method.to_ascii_lowercase(), (endpoint.describe)());
     }
+    let mut schemas = Map::new();
+    schemas.insert("Problem".to_owned(), problem());
+    schemas.insert("Scopes".to_owned(), scopes_schema());
+    for (name, schema) in super::jobs::schema::schemas() {
+        schemas.insert(name.to_owned(), schema);
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -39,7 +45,7 @@ pub(crate) fn document() -> Value {
         "paths": paths,
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": {"Problem": problem(), "Scopes": scopes_schema()},
+            "schemas": schemas,
         },
     })
 }

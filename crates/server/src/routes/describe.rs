@@ -11,6 +11,55 @@ pub(crate) fn database() -> Value {
            "description": "The name the database has in the configuration."})
 }
 
+/// Of what decides about one job.
+pub(crate) const DECISIONS: &[ErrorCode] = &[
+    ErrorCode::InvalidParams,
+    ErrorCode::NotFound,
+    ErrorCode::JobConflict,
+    ErrorCode::DeadlineExceeded,
+    ErrorCode::BodyTooLarge,
+    ErrorCode::UnsupportedMediaType,
+];
+
+/// Of what decides about several.
+pub(crate) const BULK_DECISIONS: &[ErrorCode] = &[
+    ErrorCode::InvalidParams,
+    ErrorCode::DeadlineExceeded,
+    ErrorCode::BodyTooLarge,
+    ErrorCode::UnsupportedMediaType,
+];
+
+/// The path's job.
+pub(crate) fn job_id() -> Value {
+    json!({"name": "id", "in": "path", "required": true,
+           "schema": {"type": "integer", "format": "int64", "minimum": 1}})
+}
+
+/// A name in the path.
+pub(crate) fn name(parameter: &str, text: &str) -> Value {
+    json!({"name": parameter, "in": "path", "required": true,
+           "schema": {"type": "string", "minLength": 1}, "description": text})
+}
+
+/// A JSON body.
+pub(crate) fn body(schema: &Value, required: bool) -> Value {
+    json!({"required": required, "content": {"application/json": {"schema": schema}}})
+}
+
+/// One of the document's schemas.
+pub(crate) fn schema(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// A list of them.
+pub(crate) fn list(schema: &Value) -> Value {
+    json!({"type": "array", "items": schema})
+}
+
+pub(crate) fn int64() -> Value {
+    json!({"type": "integer", "format": "int64"})
+}
+
 pub(crate) fn uuid() -> Value {
     json!({"type": "string", "format": "uuid"})
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use rolegate_pg::quote;
 use rolegate_server::config::{GatewayConfig, Mode};
@@ -13,7 +14,7 @@ use rolegate_server::serve::ListenLimits;
 use rolegate_testkit::{Admitted, TestDatabase};
 use serde_json::Value;
 
-use crate::harness::{Gateway, NAME, Options, api, outcome};
+use crate::harness::{Gateway, NAME, Options, api, code, outcome};
 
 /// A console that is being served, and the gateway of the same database.
 #[derive(Debug)]
@@ -78,6 +79,33 @@ impl Console {
         self.request(Method::DELETE, &path, token)
     }
 
+    /// A request with a JSON body, or none; its status, code, headers and JSON.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: Option<Value>,
+    ) -> Answer {
+        let method = method.parse().expect("a method");
+        let path = format!("/v1/{{database}}/{path}");
+        let mut request = self.request(method, &path, Some(token));
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.text().await.expect("a body");
+        Answer {
+            status,
+            code: code(&body),
+            body: serde_json::from_str(&body).unwrap_or_default(),
+            headers,
+        }
+    }
+
     /// Mints, and expects to.
     pub(crate) async fn minted(&self, token: &str, body: &Value) -> Value {
         json_of(self.mint(Some(token), body), 201).await
@@ -105,6 +133,28 @@ impl Console {
     }
 }
 
+/// An answer of the console.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) code: String,
+    pub(crate) body: Value,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Answer {
+    /// The body, if the status is this one.
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+
+    /// The problem's code and path, which has a hint.
+    pub(crate) fn refused(&self) -> (u16, &str, Option<&str>) {
+        (self.status, &self.code, self.body["path"].as_str())
+    }
+}
+
 /// The JSON body of an answer with this status.
 pub(crate) async fn json_of(request: RequestBuilder, status: u16) -> Value {
     let (got, _, body) = outcome(request).await;
@@ -125,6 +175,10 @@ pub(crate) struct People {
     pub(crate) viewer: String,
     /// Member of the target, and nothing of ours.
     pub(crate) ordinary: String,
+    /// Enqueues jobs.
+    pub(crate) producer: String,
+    /// Enqueues others.
+    pub(crate) colleague: String,
 }
 
 impl People {
@@ -151,6 +205,8 @@ impl People {
             stranger: role("stranger", "rolegate_operator").await,
             viewer: role("viewer", &format!("rolegate_viewer, {quoted}")).await,
             ordinary: role("ordinary", &quoted).await,
+            producer: role("producer", "rolegate_producer").await,
+            colleague: role("colleague", "rolegate_producer").await,
             target,
         };
         let definitions = format!(

@@ -70,7 +70,7 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
     function(
         "rolegate.queues()",
         "select rolegate.queues()",
-        VIEWERS,
+        &["viewer", "operator", "maintenance"],
         None,
     ),
     function(
@@ -118,6 +118,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
     function(
         "rolegate.purge_dead_letters(text,text,timestamp with time zone,integer)",
         "select rolegate.purge_dead_letters(before => '-infinity')",
+        OPERATOR,
+        None,
+    ),
+    function(
+        "rolegate.purge_dead_letter(bigint)",
+        "select rolegate.purge_dead_letter(0)",
         OPERATOR,
         None,
     ),

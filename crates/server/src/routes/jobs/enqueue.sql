@@ -1,0 +1,16 @@
+select pg_catalog.json_build_object('id', rolegate.enqueue(
+    kind => $1,
+    args => $2,
+    queue => $3,
+    run_at => $4,
+    priority => $5::pg_catalog.int4,
+    max_attempts => $6::pg_catalog.int4,
+    unique_key => $7,
+    on_conflict => $8,
+    unique_for => pg_catalog.make_interval(secs => $9),
+    deadline => pg_catalog.make_interval(secs => $10),
+    tags => case when $11 is not null then array(select pg_catalog.jsonb_array_elements_text($11)) end,
+    metadata => $12,
+    trace => $13,
+    ordering_key => $14,
+    limit_key => $15))
