@@ -324,3 +324,47 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     std::fs::rename(&partial, path)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(kind: &str, mode: FunctionMode) -> Function {
+        Function {
+            kind: kind.to_owned(),
+            url: "http://127.0.0.1:3000/x".to_owned(),
+            mode,
+        }
+    }
+
+    #[test]
+    fn functions_may_be_near_and_get_the_key_and_the_address_of_the_callbacks() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        callbacks(dir.path(), any_port).expect("a key");
+        let asked = [
+            function("a", FunctionMode::Sync),
+            function("b", FunctionMode::Async),
+        ];
+        let error = functions(dir.path(), any_port, &asked).expect_err("no port");
+        assert!(
+            error.to_string().contains("give --callbacks a port"),
+            "{error}"
+        );
+        assert!(functions(dir.path(), any_port, &asked[..1]).is_ok());
+        let port = SocketAddr::from(([127, 0, 0, 1], 8082));
+        let functions = functions(dir.path(), port, &asked).expect("two");
+        for kind in &functions.kinds {
+            assert_eq!(
+                kind.key.as_ref().map(rolegate_auth::callback::Key::id),
+                Some("dev"),
+                "{}",
+                kind.kind
+            );
+        }
+        let rolegate_server::http_jobs::Mode::Async(to) = &functions.kinds[1].mode else {
+            panic!("{functions:?}");
+        };
+        assert_eq!(to.base_url, "http://127.0.0.1:8082");
+    }
+}

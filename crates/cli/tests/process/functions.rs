@@ -2,13 +2,18 @@
 //! made for the peer and calls back, to a receiver that is another process.
 
 use std::process::Stdio;
+use std::sync::Arc;
 
 use rolegate_pg::cluster::Source;
 use rolegate_testkit::{Asked, HttpEndpoint, Reply};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::callbacks::{serve as serve_callbacks, stop};
 use crate::place::{PATIENCE, Place, program};
@@ -36,6 +41,40 @@ async fn made_for_the_peer() -> HttpEndpoint {
     .expect("it listens")
 }
 
+/// TLS in front of an endpoint, with a certificate for `localhost` that is its own authority; the
+/// certificate, and the port.
+async fn encrypted(endpoint: &HttpEndpoint) -> (String, u16) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("TLS")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .expect("a certificate");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("it listens");
+    let (port, address) = (
+        listener.local_addr().expect("an address").port(),
+        endpoint.address(),
+    );
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                // A client that does not trust us hangs up.
+                let Ok(mut outside) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let mut inside = TcpStream::connect(address).await.expect("it listens");
+                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            });
+        }
+    });
+    (made.cert.pem(), port)
+}
+
 /// Starts a worker, and waits until it is ready; the task gives all that it logs.
 async fn work(place: &Place, section: &str, proxy: &str) -> (Child, JoinHandle<String>) {
     let file = place.path("worker.toml");
@@ -58,6 +97,7 @@ async fn work(place: &Place, section: &str, proxy: &str) -> (Child, JoinHandle<S
     let mut child = command
         .env("AWA_CALLBACK_HMAC_SECRET", "07".repeat(32))
         .env("AWA_CALLBACK_PATH_PREFIX", "/hooks")
+        .env("SSL_CERT_FILE", place.path("authorities.pem"))
         .env(
             "ROLEGATE_WORKER__HTTP__QUICK__HEADERS__AUTHORIZATION",
             "Bearer hunter2",
@@ -140,13 +180,21 @@ async fn jobs_are_sent_to_functions_by_a_process_of_their_own() {
     let proxy = HttpEndpoint::always(Reply::of(200, "{}"))
         .await
         .expect("it listens");
+    let (trusted, trusted_port) = encrypted(&quick).await;
+    let strange = HttpEndpoint::always(Reply::of(200, "{}"))
+        .await
+        .expect("it listens");
+    let (_, strange_port) = encrypted(&strange).await;
+    std::fs::write(place.path("authorities.pem"), trusted).expect("our directory");
     let (receiver, address, _) = serve_callbacks(&place, "legacy_signatures = true").await;
     let section = format!(
         "[worker]\ncallback_base_url = \"http://{address}\"\n\
-         [worker.outbound]\nallow_networks = [\"127.0.0.1\"]\n\
+         [worker.outbound]\nallow_networks = [\"127.0.0.1\", \"::1\"]\n\
          [worker.http.send_email]\nurl = \"{}\"\nmode = \"async\"\n\
          signing_key = \"default\"\nlegacy_signature = true\n\
-         [worker.http.quick]\nurl = \"{}\"\n",
+         [worker.http.quick]\nurl = \"{}\"\n\
+         [worker.http.trusted]\nurl = \"https://localhost:{trusted_port}/\"\n\
+         [worker.http.strange]\nurl = \"https://localhost:{strange_port}/\"\n",
         peer.url("/send?key=hunter2"),
         quick.url("/quick?key=hunter2"),
     );
@@ -154,8 +202,8 @@ async fn jobs_are_sent_to_functions_by_a_process_of_their_own() {
 
     let superuser = place.cluster.endpoint().connect("postgres", "mine").await;
     let superuser = superuser.expect("the superuser logs in");
-    let sql =
-        "select rolegate.enqueue('send_email', '{\"to\": \"a@b.c\"}'), rolegate.enqueue('quick')";
+    let sql = "select rolegate.enqueue('send_email', '{\"to\": \"a@b.c\"}'), rolegate.enqueue('quick'), \
+        rolegate.enqueue('trusted'), rolegate.enqueue('strange', max_attempts => 1)";
     let row = superuser.query_one(sql, &[]).await.expect("jobs");
     let output = json!({"to": "a@b.c", "sent": true});
     assert_eq!(
@@ -166,6 +214,13 @@ async fn jobs_are_sent_to_functions_by_a_process_of_their_own() {
     assert_eq!(
         (&*state, output.to_string()),
         ("completed", "{\"n\":1.1}".to_owned())
+    );
+
+    assert_eq!(ended(&place, row.get(2)).await.0, "completed");
+    assert_eq!(ended(&place, row.get(3)).await.0, "failed");
+    assert!(
+        strange.asked().is_empty(),
+        "nothing goes to whom no authority vouches for"
     );
 
     let asked = &peer.asked()[0];

@@ -127,7 +127,10 @@ async fn a_cancelled_job_gives_its_place_back() {
         let gate = GateConfig {
             parallel: 1,
             wait: Duration::from_secs(30),
-            ..GateConfig::default()
+            // It is not the host that failed.
+            failures: 1,
+            open: Duration::from_hours(1),
+            longest: Duration::from_hours(1),
         };
         let stage = Stage::with(db, vec![kind], gate).await;
         let hanging = stage.enqueue("f", &json!("hangs")).await;
