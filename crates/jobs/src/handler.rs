@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::engine::{Engine, EngineError};
+use crate::event::{Event, Listener};
 use crate::job::{Attempt, Job, JobPrincipal};
 use crate::notes::{CheckpointError, Note, Notes};
 use crate::outcome::Outcome;
@@ -89,6 +90,7 @@ pub struct Handlers {
     by_kind: HashMap<String, Arc<dyn Handler>>,
     /// Asked for kinds that nobody registered.
     others: Option<Arc<dyn Handler>>,
+    listeners: Vec<Listener>,
 }
 
 impl fmt::Debug for Handlers {
@@ -98,6 +100,7 @@ impl fmt::Debug for Handlers {
         f.debug_struct("Handlers")
             .field("kinds", &kinds)
             .field("others", &self.others.is_some())
+            .field("listeners", &self.listeners.len())
             .finish()
     }
 }
@@ -144,6 +147,19 @@ impl Handlers {
     pub fn others(mut self, handler: impl Handler + 'static) -> Self {
         self.others = Some(Arc::new(handler));
         self
+    }
+
+    /// `listener` is told what happens to attempts in this process, as far as it lives to tell: an end
+    /// is told when its handler gives it back, which is before it is written. Called from the tasks that
+    /// run jobs, so it must not wait.
+    #[must_use]
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.push(Arc::new(listener));
+        self
+    }
+
+    pub(crate) fn tell(&self, event: &Event) {
+        event.tell(&self.listeners);
     }
 
     /// The handler, and the word for its jobs in metrics: producers may invent kinds, and each

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Shared;
 use super::attempts::Running;
 use super::claiming::Ready;
+use crate::event::{Event, What};
 use crate::handler::{Context, Handler};
 use crate::job::{Attempt, Job, NOTED};
 use crate::metrics;
@@ -115,10 +116,20 @@ async fn handle(shared: &Shared, attempt: Attempt, mut job: Job, running: &Runni
     }
     let started = Instant::now();
     let id = job.id;
+    let last = job.attempt >= job.max_attempts;
+    let mut event = Event::started(&job);
+    shared.handlers.tell(&event);
     metrics::started(started_after(&job));
     let outcome = run_within_bounds(shared, handler, attempt, job, running).await;
     let took = started.elapsed();
     shared.pace.note(took);
+    event.took = took;
+    event.what = if running.is_over() {
+        What::Stopped
+    } else {
+        What::of(&outcome, last)
+    };
+    shared.handlers.tell(&event);
     if running.is_over() {
         metrics::ended(label, "stopped", took);
         tracing::info!(job = id, kind = %kind, "job_stopped");
