@@ -1,13 +1,15 @@
 -- Reading: what became of a job, and what waits where. All of it is STABLE, so that one call sees one
 -- moment, and none of it locks anything that a claim, a producer or a worker waits for.
 
--- Whether the actor sees the jobs of everybody.
+-- Whether the actor sees the jobs of everybody. Maintenance does for the batches of operators, and may
+-- call nothing that would show it.
 create function rolegate.sees_all_jobs() returns boolean
 language sql stable security definer
 set search_path = pg_catalog, rolegate, pg_temp
 as $$
     select pg_catalog.pg_has_role(rolegate.actor(), 'rolegate_viewer', 'USAGE')
         or pg_catalog.pg_has_role(rolegate.actor(), 'rolegate_operator', 'USAGE')
+        or pg_catalog.pg_has_role(rolegate.actor(), 'rolegate_maintenance', 'USAGE')
 $$;
 revoke execute on function rolegate.sees_all_jobs() from public;
 

@@ -69,7 +69,9 @@ as $$
 #variable_conflict use_column
 declare
     anybodys constant boolean :=
-        pg_catalog.pg_has_role(rolegate.actor(), 'rolegate_operator', 'USAGE');
+        pg_catalog.pg_has_role(rolegate.actor(), 'rolegate_operator', 'USAGE')
+        -- For a batch, by the function that runs it.
+        or pg_catalog.pg_has_role(rolegate.actor(), 'rolegate_maintenance', 'USAGE');
     lock_timeout text;
     f record;
     s record;

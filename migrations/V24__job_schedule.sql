@@ -72,7 +72,7 @@ create function rolegate.maintenance_due(
     silence interval,
     out promote_in double precision, out rescue_in double precision, out cron_in double precision,
     out rotate_in double precision, out close_due boolean, out empty_in double precision,
-    out prune_in double precision,
+    out prune_in double precision, out batches_in double precision,
     -- The ring: segments that are used, segments there are, whether it may not grow any more.
     out turns integer, out segments integer, out full_ring boolean, out oldest_age double precision
 )
@@ -116,6 +116,9 @@ begin
         select from rolegate.job_turn t where t.turn < newest.turn and t.closed_at is null);
     if oldest.turn < newest.turn then
         empty_in := extract(epoch from oldest.closed_at + setting.completed_retention - at);
+    end if;
+    if exists (select from rolegate.job_batch b where b.state = 'running') then
+        batches_in := 0;
     end if;
     prune_in := extract(epoch from least(
         (select e.keep_until from rolegate.job_ended e order by e.keep_until limit 1),

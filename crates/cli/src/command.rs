@@ -1,6 +1,7 @@
 //! The commands.
 
 mod audit;
+mod batch;
 mod completions;
 mod config;
 mod connect;
@@ -160,6 +161,9 @@ enum Command {
     /// Dead letters, jobs that failed for good: list, retry, purge.
     #[command(subcommand)]
     Dlq(dlq::Dlq),
+    /// What is done to many jobs at once: preview, submit, list, stop.
+    #[command(subcommand)]
+    Batch(batch::Batch),
     /// The upkeep of the queue, without a configuration: once, or until SIGTERM.
     ///
     /// As `rolegate_maintenance`: it is this login that connects, whoever the URL names.
@@ -208,6 +212,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Job(command) => job::run(command).await,
             Command::Queue(command) => queue::run(command).await,
             Command::Dlq(command) => dlq::run(command).await,
+            Command::Batch(command) => batch::run(command).await,
             Command::Maintenance(command) => maintenance::run(command).await,
             Command::Explain(command) => explain::run(command).await,
             Command::Audit(command) => audit::run(command, named).await,

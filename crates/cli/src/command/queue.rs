@@ -30,6 +30,14 @@ Examples:
 
 All workers keep them together. What is not named stays as it is; 0 takes a limit away.";
 
+const RETENTION_EXAMPLES: &str = "\
+Examples:
+  rolegate queue retention --data-dir .rolegate
+  rolegate queue retention --completed '7 days' --dead-letters '90 days' \\
+      --database postgresql://me@db.example/app
+
+For all queues. Times are intervals, as PostgreSQL reads them.";
+
 const KEYS_EXAMPLES: &str = "\
 Examples:
   rolegate queue keys mail --data-dir .rolegate";
@@ -111,6 +119,9 @@ pub(crate) enum Queue {
         #[command(flatten)]
         shown: Shown,
     },
+    /// Shows how long ended jobs are kept, after changing what is named.
+    #[command(after_help = RETENTION_EXAMPLES)]
+    Retention(Retention),
     /// Cancels everything that waits in a queue, and prints how many jobs that were.
     #[command(after_help = DRAIN_EXAMPLES)]
     Drain(Named),
@@ -137,6 +148,22 @@ pub(crate) struct QueueLimits {
     /// Jobs of one limit key that begin at once after a pause.
     #[arg(long, value_name = "NUMBER")]
     key_burst: Option<i32>,
+}
+
+/// See `rolegate.set_job_retention`.
+#[derive(Debug, Args)]
+pub(crate) struct Retention {
+    /// Jobs that completed.
+    #[arg(long, value_name = "TIME")]
+    completed: Option<String>,
+    /// Jobs that failed or were cancelled.
+    #[arg(long, value_name = "TIME")]
+    failed: Option<String>,
+    /// Dead letters.
+    #[arg(long, value_name = "TIME")]
+    dead_letters: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// How to show it.
@@ -233,6 +260,7 @@ pub(crate) async fn run(command: Queue) -> anyhow::Result<ExitCode> {
                 .await?;
             say("changed");
         }
+        Queue::Retention(retention) => retention.run().await?,
         Queue::Keys { name, max, shown } => keys(&name, max, &shown).await?,
         Queue::Drain(named) => {
             let sql = "select rolegate.drain_queue($1)";
@@ -278,6 +306,37 @@ const COUNTS: [&str; 6] = [
     "t.waiting_external || case when 'waiting_external' = any (t.at_least) then '+' else '' end",
     "t.dead_letters || case when 'dead_letters' = any (t.at_least) then '+' else '' end",
 ];
+
+impl Retention {
+    async fn run(&self) -> anyhow::Result<()> {
+        let Self {
+            completed,
+            failed,
+            dead_letters,
+            shown,
+        } = self;
+        if completed.is_some() || failed.is_some() || dead_letters.is_some() {
+            let client = shown.target.connect().await?;
+            let sql = "select rolegate.set_job_retention($1::text::interval, $2::text::interval, \
+                $3::text::interval)";
+            let sql = shown.target.names()?.render(sql).into_owned();
+            client
+                .execute(&sql, &[completed, failed, dead_letters])
+                .await?;
+        }
+        let rows = Rows {
+            source: "rolegate.job_retention()",
+            columns: &[
+                ("completed", "t.completed"),
+                ("failed", "t.failed"),
+                ("dead letters", "t.dead_letters"),
+                ("segments at most", "t.max_segments"),
+            ],
+            json: shown.json,
+        };
+        rows.print(&shown.target, &[]).await
+    }
+}
 
 async fn keys(queue: &str, max: i32, shown: &Shown) -> anyhow::Result<()> {
     let rows = Rows {

@@ -89,6 +89,7 @@ struct Timely {
     promote: Pace,
     rescue: Pace,
     cron: Pace,
+    batches: Pace,
     /// When callbacks are looked at next; `None`: this database has none.
     callbacks: Option<Instant>,
 }
@@ -98,6 +99,7 @@ async fn on_time(steps: &Steps, woken: &Notify) -> Result<Infallible, Error> {
         promote: Pace::prompt(Duration::from_secs(1)),
         rescue: Pace::prompt(Duration::from_secs(10)),
         cron: Pace::prompt(Duration::from_secs(10)),
+        batches: Pace::prompt(Duration::from_secs(10)),
         callbacks: steps.has_callbacks().await?.then(Instant::now),
     };
     let mut announced = false;
@@ -143,6 +145,7 @@ impl Timely {
         self.promote.is_due(due.promote)
             || self.rescue.is_due(due.rescue)
             || self.cron.is_due(due.cron)
+            || self.batches.is_due(due.batches)
     }
 
     fn next(&self, due: &Due) -> Instant {
@@ -150,6 +153,7 @@ impl Timely {
             self.promote.at(due.promote),
             self.rescue.at(due.rescue),
             self.cron.at(due.cron),
+            self.batches.at(due.batches),
             self.callbacks,
         ]
         .into_iter()
@@ -170,6 +174,11 @@ impl Timely {
             let fired = steps.run("cron", steps.fire_crons()).await?;
             // Next times that were computed count, too: failures alone come less often.
             note(&mut self.cron, fired.map(|_| 1));
+        }
+        // A part of one, so that the others are on time.
+        if self.batches.is_due(due.batches) {
+            let looked = steps.run("batch", steps.run_batch()).await?;
+            note(&mut self.batches, looked.and_then(|(jobs, _)| jobs));
         }
         Ok(())
     }

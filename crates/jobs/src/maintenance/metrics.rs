@@ -20,6 +20,8 @@ pub const WORKERS_RESCUED: &str = "rolegate_job_workers_rescued_total";
 pub const RESCUED: &str = "rolegate_jobs_rescued_total";
 /// Jobs that were forgotten after their time.
 pub const PRUNED: &str = "rolegate_jobs_pruned_total";
+/// Jobs that batches of operators looked at.
+pub const BATCHED: &str = "rolegate_jobs_batched_total";
 /// Callbacks whose time was over.
 pub const CALLBACKS_EXPIRED: &str = "rolegate_job_callbacks_expired_total";
 /// Times of cron, by outcome: `fired`, or `skipped` because the job before had not ended.
@@ -48,6 +50,7 @@ pub fn describe() {
     describe_counter!(WORKERS_RESCUED, "Workers that had died");
     describe_counter!(RESCUED, "Jobs taken from workers that had died");
     describe_counter!(PRUNED, "Ended jobs forgotten after their time");
+    describe_counter!(BATCHED, "Jobs that batches of operators looked at");
     describe_counter!(CALLBACKS_EXPIRED, "Callbacks whose time was over");
     describe_counter!(CRON_TIMES, "Times of cron, by outcome");
     describe_counter!(ROTATIONS, "Turns of the ring begun");

@@ -13,6 +13,9 @@ use super::{MaintenanceConfig, MaintenanceError, metrics};
 /// Rows of one transaction.
 const BATCH: i32 = 1000;
 
+/// Jobs of a batch in one transaction, which holds the locks of those it changes.
+const PART: i32 = 100;
+
 /// A session and what is to be done on it.
 #[derive(Debug)]
 pub(super) struct Steps {
@@ -30,6 +33,7 @@ pub(super) struct Due {
     pub(super) close: Option<f64>,
     pub(super) empty: Option<f64>,
     pub(super) prune: Option<f64>,
+    pub(super) batches: Option<f64>,
     /// The ring may not grow any more.
     pub(super) full_ring: bool,
 }
@@ -80,7 +84,7 @@ impl Steps {
     pub(super) async fn due(&self) -> Result<Due, Error> {
         let sql = self.sql(
             "select promote_in, rescue_in, cron_in, rotate_in, close_due, empty_in, prune_in, \
-             turns, segments, full_ring, oldest_age \
+             turns, segments, full_ring, oldest_age, batches_in \
              from rolegate.maintenance_due(pg_catalog.make_interval(secs => $1))",
         );
         let silence = self.config.silence.as_secs_f64();
@@ -100,6 +104,7 @@ impl Steps {
             empty: row.try_get(5)?,
             prune: row.try_get(6)?,
             full_ring: row.try_get(9)?,
+            batches: row.try_get(11)?,
         })
     }
 
@@ -178,6 +183,16 @@ impl Steps {
         let expired = u64::from(row.try_get::<_, i32>(0)?.unsigned_abs());
         metrics::add(metrics::CALLBACKS_EXPIRED, self.database(), expired);
         Ok((expired, row.try_get(1)?))
+    }
+
+    /// A part of the oldest batch of an operator: how many jobs it looked at; `None`: there is no batch.
+    pub(super) async fn run_batch(&self) -> Result<Option<u64>, Error> {
+        let sql = self.sql("select rolegate.run_batch($1)");
+        let row = self.session.client.query_one(&sql, &[&PART]).await?;
+        let looked: Option<i32> = row.try_get(0)?;
+        let looked = looked.map(|jobs| u64::from(jobs.unsigned_abs()));
+        metrics::add(metrics::BATCHED, self.database(), looked.unwrap_or(0));
+        Ok(looked)
     }
 
     /// Whether a new turn was begun.

@@ -20,6 +20,8 @@ pub struct Report {
     pub jobs_rescued: u64,
     /// Callbacks whose time was over.
     pub callbacks_expired: u64,
+    /// Jobs that batches of operators looked at.
+    pub batched: u64,
     /// A turn of the ring was begun.
     pub turn_begun: bool,
     /// Segments that were emptied.
@@ -41,6 +43,10 @@ pub async fn tick(config: MaintenanceConfig) -> Result<Report, MaintenanceError>
     }
     report.promoted = steps.promote().await?;
     report.cron_jobs = steps.fire_crons().await?;
+    // A part that changes nothing waits for somebody: the next pass goes on.
+    while let Some(jobs @ 1..) = steps.run_batch().await? {
+        report.batched += jobs;
+    }
     report.turn_begun = steps.rotate().await?;
     steps.close_turns().await?;
     while steps

@@ -2,6 +2,7 @@
 //! workers and maintenance under their own logins.
 #![allow(clippy::unwrap_used)]
 
+mod batches;
 mod lists;
 mod operations;
 mod races;

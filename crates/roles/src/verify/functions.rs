@@ -1,5 +1,6 @@
 //! The engine's functions: who may call each, and a call that shows it.
 
+mod batches;
 mod callbacks;
 mod jobs;
 mod keys;
@@ -47,6 +48,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
         .chain(jobs::FUNCTIONS)
         .chain(keys::FUNCTIONS)
         .chain(callbacks::FUNCTIONS)
+        .chain(batches::FUNCTIONS)
         .chain(operations::FUNCTIONS)
         .chain(schedule::FUNCTIONS)
 }
