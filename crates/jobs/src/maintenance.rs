@@ -38,6 +38,8 @@ pub struct MaintenanceConfig {
     pub sql: Arc<EngineSql>,
     /// A worker that gives no sign of life for so long has died.
     pub silence: Duration,
+    /// What keeps dead rows from being removed for so long is named in the log.
+    pub horizon_patience: Duration,
 }
 
 impl MaintenanceConfig {
@@ -49,6 +51,7 @@ impl MaintenanceConfig {
             connect,
             sql,
             silence: Duration::from_secs(30),
+            horizon_patience: Duration::from_mins(5),
         }
     }
 }

@@ -72,6 +72,11 @@ impl Fleet {
                 return fleet;
             }
             fleet.tend();
+            assert!(
+                fleet.starts() < 100,
+                "they end at once: see {:?}",
+                fleet.logs
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -100,6 +105,10 @@ impl Fleet {
                     .arg(&self.configuration)
                     .env_remove("DATABASE_URL")
                     .env_remove("PGPASSWORD");
+                // What begins like this is the program's configuration.
+                for ours in crate::SETTINGS {
+                    command.env_remove(ours);
+                }
                 command
             }
         };

@@ -31,6 +31,12 @@ use weather::Weather;
 /// up after half a minute, and its jobs may wait behind each other.
 const CALM: Duration = Duration::from_secs(100);
 
+const SETTINGS: [&str; 3] = [
+    "ROLEGATE_STORM_JOBS",
+    "ROLEGATE_STORM_POSTGRES",
+    "ROLEGATE_STORM_REPORT",
+];
+
 fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -11,9 +11,7 @@ use super::steps::Steps;
 
 /// Between two looks.
 pub(super) const EVERY: Duration = Duration::from_mins(1);
-/// Held for so long it is worth a line in the log.
-const OLD: f64 = 300.0;
-/// And again after this.
+/// A line in the log is repeated after this.
 const AGAIN: Duration = Duration::from_hours(1);
 
 const KINDS: [&str; 4] = [
@@ -44,8 +42,10 @@ from (
     from pg_catalog.pg_prepared_xacts p
     where p.database = pg_catalog.current_database()
     union all
-    select 'replication_slot', s.slot_name, pg_catalog.concat_ws(' ', s.slot_name, s.xmin),
-        pg_catalog.age(s.xmin), null
+    -- A logical slot keeps dead rows of the catalogs only.
+    select 'replication_slot', s.slot_name,
+        pg_catalog.concat_ws(' ', s.slot_name, s.xmin, s.catalog_xmin),
+        greatest(pg_catalog.age(s.xmin), pg_catalog.age(s.catalog_xmin)), null
     from pg_catalog.pg_replication_slots s
     union all
     select 'walsender', pg_catalog.format('pid %s of %I (%s)', r.pid, r.usename, r.application_name),
@@ -87,7 +87,9 @@ impl Horizon {
                 .unwrap_or(0.0)
                 .max(counted);
             metrics::horizon(steps.database(), kind, transactions, seconds);
-            if seconds >= OLD && known.said.is_none_or(|said| said.elapsed() >= AGAIN) {
+            if seconds >= steps.config.horizon_patience.as_secs_f64()
+                && known.said.is_none_or(|said| said.elapsed() >= AGAIN)
+            {
                 known.said = Some(Instant::now());
                 tracing::warn!(
                     database = steps.database(),

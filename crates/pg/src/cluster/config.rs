@@ -29,6 +29,7 @@ password_encryption = 'scram-sha-256'
 wal_level = logical
 max_wal_senders = 20
 max_replication_slots = 20
+max_prepared_transactions = 20
 timezone = 'UTC'
 log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %q%u@%d '
