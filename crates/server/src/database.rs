@@ -13,12 +13,13 @@ use rolegate_auth::jwt::{VerifierError, VerifierOptions};
 use rolegate_auth::signing::{OwnToken, SealingKey, SigningError, SigningKeys};
 use rolegate_auth::{Authenticator, IssuerConfig, PasswordCheck, Refusal, Verifier, admit_login};
 use rolegate_model::{Clock, RoleName, RoleNameError};
-use rolegate_pg::catalog::{Catalog, CatalogConfig, CatalogError, RoleFacts, Snapshot};
+use rolegate_pg::catalog::{Catalog, CatalogConfig, CatalogError, Change, RoleFacts, Snapshot};
 use rolegate_pg::own::{OwnPool, OwnPoolError};
 use rolegate_pg::pools::Pools;
 use rolegate_pg::quote;
 use rolegate_rpc::assume::Verdicts;
 use secrecy::SecretString;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,8 +29,10 @@ use crate::direct;
 pub use crate::direct::DirectError;
 use crate::events::EventHub;
 use crate::identity::run_mode;
+use crate::job_watch::JobWatch;
 use crate::revocation::{self, Served};
 use crate::stores::{EngineSql, StoredKeys, StoredTokens};
+use crate::streams::Streams;
 
 /// A database that is being served.
 #[derive(Debug)]
@@ -46,6 +49,8 @@ pub struct Database {
     signing_key_life: Duration,
     pub(crate) password: Option<PasswordCheck>,
     pub(crate) events: Arc<EventHub>,
+    pub(crate) job_watch: Arc<JobWatch>,
+    pub(crate) streams: Arc<Streams>,
     pub(crate) clock: Arc<dyn Clock>,
     /// `search_path` of callers, quoted.
     pub(crate) search_path: Arc<str>,
@@ -55,6 +60,8 @@ pub struct Database {
     api_tokens: Arc<ApiTokens>,
     verifier: Arc<Verifier>,
     verdicts: ArcSwapOption<(Arc<Snapshot>, Arc<Verdicts>)>,
+    /// The last change of the catalog that was acted upon.
+    acted: watch::Sender<Change>,
 }
 
 /// Why a database can't be served.
@@ -168,7 +175,8 @@ impl Database {
 
         let claims = Arc::new(ClaimsSigner::new(Arc::clone(&shared.clock)));
         let pools = Pools::new(config.pools.clone(), Arc::clone(&claims) as _);
-        let events = EventHub::new(&config, own.clone(), Arc::clone(&sql));
+        let streams = Arc::new(Streams::default());
+        let events = EventHub::new(&config, own.clone(), Arc::clone(&sql), Arc::clone(&streams));
         let search_path: Vec<String> = config
             .schemas
             .iter()
@@ -187,6 +195,8 @@ impl Database {
             signing_key_life: shared.signing_key_life,
             password: shared.password,
             events,
+            job_watch: JobWatch::new(),
+            streams,
             clock: shared.clock,
             search_path,
             served: Arc::default(),
@@ -195,6 +205,7 @@ impl Database {
             api_tokens,
             verifier,
             verdicts: ArcSwapOption::empty(),
+            acted: watch::Sender::new(Change::default()),
         });
         database.refresh_claims_key().await?;
         Ok(database)
@@ -276,6 +287,10 @@ impl Database {
         let events = Arc::clone(&self.events);
         let token = stop.clone();
         tasks.spawn(async move { events.run(token).await });
+
+        let job_watch = Arc::clone(&self.job_watch);
+        let token = stop.clone();
+        tasks.spawn(async move { job_watch.run(token).await });
     }
 
     /// Ends what callers still run and closes the connections.
@@ -307,7 +322,14 @@ impl Database {
                     .await;
             }
             seen = now;
+            self.acted.send_replace(now);
         }
+    }
+
+    /// Changes of rights, of which everything that was remembered is forgotten by now. Who asks
+    /// again whether somebody still may waits for these.
+    pub(crate) fn changes(&self) -> watch::Receiver<Change> {
+        self.acted.subscribe()
     }
 
     /// Tokens, keys or budgets changed.

@@ -5,7 +5,6 @@
 //! the others do not wait for it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,8 +15,8 @@ use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::DatabaseConfig;
-use crate::metrics::STREAMS;
 use crate::stores::EngineSql;
+use crate::streams::{Place, Streams};
 
 /// Events a subscriber may be behind.
 const BUFFER: usize = 1024;
@@ -93,7 +92,7 @@ pub struct EventHub {
     heard: Arc<Notify>,
     sender: broadcast::Sender<Event>,
     wanted: Mutex<Wanted>,
-    streams: AtomicUsize,
+    streams: Arc<Streams>,
 }
 
 #[derive(Debug, Default)]
@@ -110,10 +109,16 @@ pub struct Subscription {
     hub: Arc<EventHub>,
     channels: Vec<String>,
     receiver: broadcast::Receiver<Event>,
+    _place: Place,
 }
 
 impl EventHub {
-    pub(crate) fn new(config: &DatabaseConfig, pool: OwnPool, sql: Arc<EngineSql>) -> Arc<Self> {
+    pub(crate) fn new(
+        config: &DatabaseConfig,
+        pool: OwnPool,
+        sql: Arc<EngineSql>,
+        streams: Arc<Streams>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             endpoint: config.direct_endpoint().clone(),
             login: config.gateway.clone(),
@@ -122,7 +127,7 @@ impl EventHub {
             heard: Arc::default(),
             sender: broadcast::Sender::new(BUFFER),
             wanted: Mutex::default(),
-            streams: AtomicUsize::new(0),
+            streams,
         })
     }
 
@@ -185,12 +190,7 @@ impl EventHub {
 
     /// Subscribes, unless as many do as may.
     pub fn subscribe(self: &Arc<Self>, channels: Vec<String>, most: usize) -> Option<Subscription> {
-        self.streams
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
-                (n < most).then_some(n + 1)
-            })
-            .ok()?;
-        metrics::gauge!(STREAMS).increment(1.0);
+        let place = self.streams.take(most)?;
         let mut wanted = self.wanted();
         for channel in &channels {
             *wanted.channels.entry(channel.clone()).or_default() += 1;
@@ -202,6 +202,7 @@ impl EventHub {
             hub: Arc::clone(self),
             channels,
             receiver,
+            _place: place,
         })
     }
 
@@ -312,9 +313,6 @@ impl Drop for Subscription {
         if wanted.channels.is_empty() {
             wanted.from = None;
         }
-        drop(wanted);
-        self.hub.streams.fetch_sub(1, Ordering::AcqRel);
-        metrics::gauge!(STREAMS).decrement(1.0);
     }
 }
 

@@ -18,6 +18,11 @@ pub const CALLBACKS: &str = "rolegate_callbacks_total";
 /// Event streams that are open.
 pub const STREAMS: &str = "rolegate_event_streams";
 
+/// Looks at the queues for those who follow them, by outcome: `counted`, `unchanged`, `failed`.
+pub const JOB_LOOKS: &str = "rolegate_job_looks_total";
+/// Seconds of those that counted.
+pub const JOB_LOOK_SECONDS: &str = "rolegate_job_look_seconds";
+
 const SECONDS: [f64; 11] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0,
 ];
@@ -43,6 +48,12 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(AUTHENTICATIONS, "Authentications by kind and outcome");
     describe_counter!(CALLBACKS, "Calls to callbacks by action and outcome");
     describe_gauge!(STREAMS, "Open event streams");
+    describe_counter!(JOB_LOOKS, "Looks at the queues for who follows them");
+    describe_histogram!(
+        JOB_LOOK_SECONDS,
+        Unit::Seconds,
+        "Time of looks that counted jobs"
+    );
     describe_counter!(
         "rolegate_connections_opened_total",
         "Database connections opened"

@@ -44,6 +44,7 @@ pub const ADMIN_ENDPOINTS: &[AdminEndpoint] = endpoints! {
 
     "GET" get "/v1/{database}/jobs" => jobs::list;
     "POST" post "/v1/{database}/jobs" => jobs::enqueue;
+    "GET" get "/v1/{database}/jobs/events" => jobs::events;
     "POST" post "/v1/{database}/jobs/bulk-retry" => jobs::bulk_retry;
     "POST" post "/v1/{database}/jobs/bulk-cancel" => jobs::bulk_cancel;
     "GET" get "/v1/{database}/jobs/{id}" => jobs::show;

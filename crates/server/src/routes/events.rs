@@ -103,8 +103,7 @@ async fn open(
     let check_again = app.config().check_again;
     let mut check = tokio::time::interval_at(Instant::now() + check_again, check_again);
     check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut rights = session.database.catalog.changes();
-    rights.mark_unchanged();
+    let rights = session.database.changes();
     let stream = Stream {
         session,
         headers,

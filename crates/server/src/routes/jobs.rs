@@ -4,6 +4,7 @@ pub(crate) mod bulk_cancel;
 pub(crate) mod bulk_retry;
 pub(crate) mod cancel;
 pub(crate) mod enqueue;
+pub(crate) mod events;
 pub(crate) mod filter;
 pub(crate) mod list;
 pub(crate) mod retry;

@@ -21,7 +21,7 @@ use crate::call::Session;
 use crate::problem::Problem;
 
 /// Queues as the database says them: `$1` is the name of one, or NULL for all.
-const QUEUES: &str = include_str!("queues/queues.sql");
+pub(crate) const QUEUES: &str = include_str!("queues/queues.sql");
 
 const LOOKING: &str = "Looking at queues needs membership of rolegate_viewer or rolegate_operator.";
 const CHANGING: &str = "Changing a queue needs membership of rolegate_operator.";

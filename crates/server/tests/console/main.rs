@@ -6,6 +6,7 @@ mod dead_letters;
 #[path = "../gateway/harness.rs"]
 #[expect(dead_code, reason = "the gateway's tests use more of it")]
 mod harness;
+mod job_events;
 mod jobs;
 mod matrix;
 mod openapi;

@@ -31,6 +31,7 @@ impl Console {
     pub(crate) async fn start_with(db: &TestDatabase, options: Options) -> Self {
         let config = GatewayConfig {
             dry_run: options.gateway.dry_run,
+            max_streams: options.gateway.max_streams,
             allowed_origins: options.gateway.allowed_origins.clone(),
             ..GatewayConfig::default()
         };
