@@ -7,6 +7,7 @@
 //! and can do nothing any more. Then another one takes over.
 
 mod cron_step;
+mod depth;
 mod horizon;
 mod leader;
 pub mod metrics;

@@ -2,6 +2,7 @@
 
 mod book;
 mod console;
+mod deploy;
 mod examples;
 mod links;
 mod reference;

@@ -172,7 +172,9 @@ fn literals(source: &str) -> impl Iterator<Item = &str> {
 
 fn is_metric(text: &str) -> bool {
     // Names of roles and crates begin like that too.
-    const ENDS: [&str; 10] = [
+    const ENDS: [&str; 12] = [
+        "_depth",
+        "_paused",
         "_total",
         "_seconds",
         "_streams",

@@ -41,6 +41,13 @@ pub const HORIZON_AGE: &str = "rolegate_xmin_horizon_transactions";
 /// Seconds for which it has been held.
 pub const HORIZON_SECONDS: &str = "rolegate_xmin_horizon_held_seconds";
 
+/// Jobs of a queue, by `state`.
+pub const DEPTH: &str = "rolegate_job_queue_depth";
+/// How long the first job of a queue has waited.
+pub const OLDEST_JOB: &str = "rolegate_job_queue_oldest_seconds";
+/// 1 while a queue is paused.
+pub const PAUSED: &str = "rolegate_job_queue_paused";
+
 /// Describes them to the recorder of this process.
 pub fn describe() {
     describe_gauge!(LEADER, "Whether this process leads the maintenance");
@@ -58,6 +65,13 @@ pub fn describe() {
     describe_counter!(HELD, "Segments not emptied because of a lock");
     describe_gauge!(SEGMENTS, "Segments of the ring");
     describe_gauge!(OLDEST_TURN, Unit::Seconds, "Age of the ring's oldest turn");
+    describe_gauge!(DEPTH, "Jobs of a queue, by state");
+    describe_gauge!(
+        OLDEST_JOB,
+        Unit::Seconds,
+        "How long a queue's first job has waited"
+    );
+    describe_gauge!(PAUSED, "Whether a queue is paused");
     describe_gauge!(HORIZON_AGE, "Transactions the horizon lags behind");
     describe_gauge!(
         HORIZON_SECONDS,
@@ -102,4 +116,20 @@ pub(super) fn ring(database: &str, used: i32, segments: i32, oldest: f64) {
 pub(super) fn horizon(database: &str, kind: &'static str, transactions: f64, seconds: f64) {
     gauge!(HORIZON_AGE, "database" => database.to_owned(), "kind" => kind).set(transactions);
     gauge!(HORIZON_SECONDS, "database" => database.to_owned(), "kind" => kind).set(seconds);
+}
+
+/// Counts are below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub(super) fn depth(database: &str, queue: &str, state: &'static str, count: i64) {
+    let (database, queue) = (database.to_owned(), queue.to_owned());
+    gauge!(DEPTH, "database" => database, "queue" => queue, "state" => state).set(count as f64);
+}
+
+pub(super) fn queue(database: &str, queue: &str, oldest: f64, paused: bool) {
+    let labels = [
+        ("database", database.to_owned()),
+        ("queue", queue.to_owned()),
+    ];
+    gauge!(OLDEST_JOB, &labels).set(oldest);
+    gauge!(PAUSED, &labels).set(f64::from(u8::from(paused)));
 }

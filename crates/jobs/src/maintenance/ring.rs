@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_postgres::Error;
 
+use super::depth;
 use super::horizon::{self, Horizon};
 use super::leader::LOOK;
 use super::pace::Pace;
@@ -25,6 +26,7 @@ struct Ring {
     close: Pace,
     empty: Pace,
     prune: Pace,
+    depth: Pace,
     /// Said already.
     full: bool,
     held: bool,
@@ -36,6 +38,7 @@ pub(super) async fn keep(steps: &Steps) -> Result<Infallible, Error> {
         close: Pace::patient(STEP, STEP, 20),
         empty: Pace::patient(STEP, SELDOM, 2),
         prune: Pace::patient(PRUNE, PRUNE, 20),
+        depth: Pace::patient(depth::EVERY, depth::EVERY, 20),
         full: false,
         held: false,
     };
@@ -45,6 +48,10 @@ pub(super) async fn keep(steps: &Steps) -> Result<Infallible, Error> {
         if look_at_horizon <= Instant::now() {
             steps.run("horizon", horizon.look(steps)).await?;
             look_at_horizon = Instant::now() + horizon::EVERY;
+        }
+        if ring.depth.is_due(Some(0.0)) {
+            let looked = steps.run("depth", depth::look(steps)).await?;
+            note(&mut ring.depth, looked.map(|((), took)| (true, took)));
         }
         let due = steps.due().await?;
         if due.full_ring && !ring.full {
