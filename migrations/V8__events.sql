@@ -237,6 +237,13 @@ declare
     deleted integer;
     last_id bigint;
 begin
+    -- What is idle writes nothing, and the lock below would.
+    if (
+        select d.created_at < pg_catalog.now() - keep and d.id <= settled
+        from rolegate.event d order by d.id limit 1
+    ) is not true then
+        return 0;
+    end if;
     -- One at a time; the row is also where the result goes.
     perform from rolegate.event_pruned p for update;
     with gone as (

@@ -4,6 +4,7 @@
 mod callbacks;
 mod client;
 mod functions;
+mod idle;
 mod load;
 mod place;
 mod restart;

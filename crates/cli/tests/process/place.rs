@@ -180,6 +180,44 @@ impl Place {
         serving
     }
 
+    /// Runs `rolegate serve` with these surfaces until it is ready; what it says then goes nowhere.
+    pub(crate) async fn serve_all(&self, surfaces: &[&str]) -> Child {
+        let any = "bind = \"127.0.0.1:0\"";
+        let configuration = format!(
+            "[gateway]\n{any}\n[console]\n{any}\n[callbacks]\n{any}\n[metrics]\n{any}\n{}",
+            self.database()
+        );
+        let file = self.path("everything.toml");
+        std::fs::write(&file, configuration).expect("our directory");
+        let mut arguments = vec!["serve"];
+        arguments.extend(surfaces);
+        arguments.extend(["--config", &file]);
+        if surfaces.contains(&"callbacks") {
+            arguments.push("--allow-unsigned");
+        }
+        let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+        let mut child = program(&arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let ready = async {
+            let mut said = Vec::new();
+            while let Some(line) = log.next_line().await.expect("text") {
+                let event: Value = serde_json::from_str(&line).unwrap_or_default();
+                if event["message"] == "ready" {
+                    return;
+                }
+                said.push(line);
+            }
+            panic!("it ended: {said:?}");
+        };
+        tokio::time::timeout(PATIENCE, ready).await.expect("ready");
+        tokio::spawn(rest(log));
+        child
+    }
+
     /// How often the function ran for each id.
     pub(crate) async fn runs(&self) -> BTreeMap<String, i64> {
         let client = self.cluster.endpoint().connect("postgres", "mine").await;

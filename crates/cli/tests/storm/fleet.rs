@@ -74,8 +74,8 @@ impl Fleet {
             fleet.tend();
             assert!(
                 fleet.starts() < 100,
-                "they end at once: see {:?}",
-                fleet.logs
+                "they end at once: see {}",
+                fleet.logs.display()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
