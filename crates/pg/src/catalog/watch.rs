@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use moka::future::Cache;
 use rolegate_model::RoleName;
 use tokio::sync::watch;
@@ -77,6 +77,8 @@ struct Shared {
     /// Bounded: names come from tokens.
     roles: Cache<RoleName, Option<Arc<RoleFacts>>>,
     executable: Cache<u32, Executable>,
+    /// What the last look saw.
+    looked: ArcSwapOption<Fingerprint>,
     /// Grows before the caches are emptied: what was asked before it and stored after it is old.
     generation: AtomicU64,
     change: watch::Sender<Change>,
@@ -84,6 +86,8 @@ struct Shared {
 
 /// Roles whose facts are kept.
 const MOST_ROLES: u64 = 10_000;
+/// And for how long at most, whatever the fingerprints say.
+const KEPT: Duration = Duration::from_mins(1);
 
 /// What a look at the fingerprints shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,8 +110,9 @@ impl Catalog {
             pool,
             database,
             snapshot: ArcSwap::from_pointee(snapshot),
-            roles: Cache::new(MOST_ROLES),
-            executable: Cache::new(MOST_ROLES),
+            roles: cache(),
+            executable: cache(),
+            looked: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             change: watch::Sender::new(Change::default()),
         })))
@@ -137,6 +142,9 @@ impl Catalog {
         let client = self.0.pool.get().await?;
         let facts = role_load::facts(&client, &self.0.config, &self.0.database, name).await?;
         let facts = facts.map(Arc::new);
+        if !self.is_as_looked_at(&client).await? {
+            return Ok(facts);
+        }
         self.0.roles.insert(name.clone(), facts.clone()).await;
         if self.0.generation.load(Ordering::SeqCst) != before {
             self.0.roles.invalidate(name).await;
@@ -153,11 +161,23 @@ impl Catalog {
         let client = self.0.pool.get().await?;
         let found = role_load::executable(&client, &self.0.config.schemas, role_oid).await?;
         let found = Arc::new(found);
+        if !self.is_as_looked_at(&client).await? {
+            return Ok(found);
+        }
         self.0.executable.insert(role_oid, Arc::clone(&found)).await;
         if self.0.generation.load(Ordering::SeqCst) != before {
             self.0.executable.invalidate(&role_oid).await;
         }
         Ok(found)
+    }
+
+    /// Whether nothing has changed since the last look. What was read while something had is not kept: if
+    /// it is taken back before the next look, that look sees nothing.
+    async fn is_as_looked_at(&self, client: &tokio_postgres::Client) -> Result<bool, CatalogError> {
+        let Some(looked) = self.0.looked.load_full() else {
+            return Ok(false);
+        };
+        Ok(fingerprint(client, &self.0.config).await? == *looked)
     }
 
     /// Tells about changes, after the caches were emptied.
@@ -220,6 +240,7 @@ impl Catalog {
         self.0.generation.fetch_add(1, Ordering::SeqCst);
         self.0.roles.invalidate_all();
         self.0.executable.invalidate_all();
+        self.0.looked.store(Some(Arc::new(now.clone())));
         if !first {
             self.0.change.send_modify(|change| {
                 change.roles += u64::from(roles);
@@ -231,6 +252,17 @@ impl Catalog {
         *last = Some(now);
         Ok(())
     }
+}
+
+fn cache<K, V>() -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder()
+        .max_capacity(MOST_ROLES)
+        .time_to_live(KEPT)
+        .build()
 }
 
 async fn fingerprint(

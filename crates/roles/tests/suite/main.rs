@@ -14,6 +14,7 @@ mod events;
 mod idempotency;
 mod installation;
 mod records;
+mod taken_back;
 mod verification;
 
 /// Each test on every version of this run, with an installation of its own.
