@@ -48,6 +48,9 @@ const CHECK_UNWRITTEN: &str = check!(
      pg_catalog.concat('written by ', current_user)::pg_catalog.date::pg_catalog.text "
 );
 
+/// The code with which the check says that somebody else is there.
+pub(super) const CHANGED: &str = "22P02";
+
 /// The code with which [`CHECK_UNWRITTEN`] says that the request has written.
 pub(super) const WRITTEN: &str = "22007";
 

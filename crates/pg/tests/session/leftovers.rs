@@ -55,11 +55,12 @@ const LEFTOVERS: [Leftover; 17] = [
         probe: "select current_setting('session_replication_role')",
     },
     Leftover {
-        attack: "set session statement_timeout = 1",
+        // Long enough not to end the attack itself.
+        attack: "set session statement_timeout = '50s'",
         probe: "select current_setting('statement_timeout')",
     },
     Leftover {
-        attack: "set session statement_timeout = 0; set session lock_timeout = '1ms'",
+        attack: "set session statement_timeout = 0; set session lock_timeout = '50s'",
         probe: "select current_setting('lock_timeout')",
     },
     Leftover {
@@ -179,7 +180,7 @@ async fn bare(connection: &Client, who: &Principal, sql: &str) -> String {
                 _ => None,
             })
             .unwrap_or_default(),
-        // A timeout of one millisecond, for example.
+        // A connection that was left read-only, for example.
         Err(error) => format!("{:?}", error.code()),
     };
     if connection.batch_execute("commit").await.is_err() {

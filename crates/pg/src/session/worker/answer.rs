@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fallible_iterator::FallibleIterator;
 use postgres_protocol::message::backend::{DataRowBody, Message};
 
-use super::super::batch::{Segment, Step, WRITTEN};
+use super::super::batch::{CHANGED, Segment, Step, WRITTEN};
 use super::super::names::Names;
 use super::super::reply::{Reply, Rows, SessionError};
 use super::super::request::{Finish, Limits, Reread};
@@ -321,8 +321,8 @@ fn failed(
         return why;
     }
     match step {
-        Some(Step::Check) if error.code != WRITTEN => SessionError::IdentityChanged,
-        Some(Step::Check) => SessionError::Database {
+        Some(Step::Check) if error.code == CHANGED => SessionError::IdentityChanged,
+        Some(Step::Check) if error.code == WRITTEN => SessionError::Database {
             statement: None,
             reading_arguments: false,
             error: Box::new(DbError {
@@ -344,7 +344,8 @@ fn failed(
             reading_arguments: at_bind && is_about_a_parameter(&error),
             error: Box::new(error),
         },
-        Some(Step::Finish | Step::Constraints | Step::Cursors | Step::End) | None => {
+        // The check too can be cancelled, by a timeout that the caller's SQL has set, for one.
+        Some(Step::Check | Step::Finish | Step::Constraints | Step::Cursors | Step::End) | None => {
             SessionError::Database {
                 statement: None,
                 reading_arguments: false,

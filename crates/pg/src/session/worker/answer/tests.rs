@@ -170,3 +170,21 @@ async fn what_failed_before_the_connection_broke_is_the_answer() {
         "{unknown:?}"
     );
 }
+
+#[tokio::test]
+async fn a_cancelled_check_is_no_change_of_identity() {
+    for (code, says) in [
+        ("22P02", "identity"),
+        ("22007", "25006"),
+        ("57014", "57014"),
+    ] {
+        let mut answer = answer(1000, &[Step::Check]);
+        take(&mut answer, b'E', &error("ERROR", code)).expect("an error that is understood");
+        let said = match answer.outcome() {
+            Err(SessionError::IdentityChanged) => "identity".to_owned(),
+            Err(SessionError::Database { error, .. }) => error.code,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said, says, "{code}");
+    }
+}
