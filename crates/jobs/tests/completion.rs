@@ -132,7 +132,7 @@ async fn rows_and_completion_are_committed_together() {
                 }
             });
         }
-        stage.run("select rolegate.set_queue('default', backoff => '10 ms')").await;
+        stage.run("select rolegate.set_queue('default', backoff => '1 hour')").await;
         let worker = start(db, handlers).await;
         let committed = enqueue(&stage, "commit").await;
         let doubted = enqueue(&stage, "doubt").await;
@@ -147,6 +147,7 @@ async fn rows_and_completion_are_committed_together() {
         let sql = "select errors -> 0 ->> 'error' ~ 'not committed' from rolegate.job($1)";
         let row = stage.superuser.query_one(sql, &[&rolled_back]).await.unwrap();
         assert!(row.get::<_, bool>(0));
+        stage.run("update rolegate.job_deferred set run_at = now()").await;
         stage.tick(Duration::from_mins(1)).await;
         until_state(&stage, rolled_back, "completed").await;
         assert!(worker.stop().await);

@@ -43,7 +43,9 @@ async fn a_parent_runs_when_its_children_have_ended() {
         // One that is tried again has not ended.
         table.finish(&leaves[1..2], 'r').await;
         assert!(table.roots(10).await.is_empty());
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        table
+            .run("update rolegate.job_deferred set run_at = now() where waits_for is null")
+            .await;
         let promote = "select rolegate.promote_jobs(10)";
         table.maintenance.execute(promote, &[]).await.unwrap();
         let again = table.claim(10).await;

@@ -29,7 +29,7 @@ async fn jobs_of_an_ordering_key_run_one_after_the_other() {
             let running = if letter == 'r' { taken[..1].to_vec() } else { table.claim(10).await };
             assert_eq!(running.iter().map(|job| job.root).collect::<Vec<_>>(), [first]);
             table.finish(&running, letter).await;
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            table.run("update rolegate.job_deferred set run_at = now() where waits_for is null").await;
             table.maintenance.execute("select rolegate.promote_jobs(10)", &[]).await.unwrap();
         }
         let running = table.claim(10).await;

@@ -201,7 +201,7 @@ async fn end(
 ) {
     let letters: Vec<char> = jobs
         .iter()
-        .map(|_| ['c', 'c', 'c', 'c', 'r', 's', 'b', 'f'][usize::try_from(dice.below(8)).unwrap()])
+        .map(|_| ['c', 'c', 'c', 'c', 'R', 'S', 'b', 'f'][usize::try_from(dice.below(8)).unwrap()])
         .collect();
     {
         let mut seen = seen.lock().unwrap();

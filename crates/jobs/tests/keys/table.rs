@@ -33,7 +33,7 @@ impl Table {
         let superuser = db.superuser().await;
         let grant = format!(
             "grant rolegate_producer to {role}; \
-             update rolegate.job_queue set backoff = '1 ms' where name = 'default'"
+             update rolegate.job_queue set backoff = '1 hour' where name = 'default'"
         );
         superuser.batch_execute(&grant).await.unwrap();
         let worker = db.connect_as("rolegate_worker").await;
@@ -131,15 +131,23 @@ pub(crate) async fn take(
     (taken, again)
 }
 
+/// `r` and `s` come back in an hour, `R` and `S` at once.
 pub(crate) async fn finish(worker: &Client, id: i64, jobs: &[Taken], letters: &[char]) {
     let claims: Vec<i64> = jobs.iter().map(|job| job.claim).collect();
     let ordinals: Vec<i16> = jobs.iter().map(|job| job.ordinal).collect();
     let at: Vec<SystemTime> = jobs.iter().map(|job| job.at).collect();
     let flags: Vec<i16> = jobs.iter().map(|job| job.flags).collect();
-    let states: Vec<String> = letters.iter().map(char::to_string).collect();
+    let states: Vec<String> = letters
+        .iter()
+        .map(|letter| letter.to_ascii_lowercase().to_string())
+        .collect();
     let details: Vec<Option<&str>> = letters
         .iter()
-        .map(|letter| matches!(letter, 'r' | 's').then_some(r#"{"delay": 0.001}"#))
+        .map(|letter| match letter {
+            'r' | 's' => Some(r#"{"delay": 3600}"#),
+            'R' | 'S' => Some(r#"{"delay": 0.001}"#),
+            _ => None,
+        })
         .collect();
     let sql = "select rolegate.finish_jobs($1, $2, $3, $4, $5::text[]::\"char\"[], \
                $6::text[]::jsonb[], $7)";
