@@ -72,7 +72,7 @@ create function rolegate.maintenance_due(
     silence interval,
     out promote_in double precision, out rescue_in double precision, out cron_in double precision,
     out rotate_in double precision, out close_due boolean, out empty_in double precision,
-    out prune_in double precision, out batches_in double precision,
+    out prune_in double precision, out batches_in double precision, out stage_in double precision,
     -- The ring: segments that are used, segments there are, whether it may not grow any more.
     out turns integer, out segments integer, out full_ring boolean, out oldest_age double precision
 )
@@ -120,6 +120,10 @@ begin
     if exists (select from rolegate.job_batch b where b.state = 'running') then
         batches_in := 0;
     end if;
+    stage_in := case
+        when exists (select from rolegate.job_staging s where s.put_off_until is null) then 0
+        else extract(epoch from (select min(s.put_off_until) from rolegate.job_staging s) - at)
+    end;
     prune_in := extract(epoch from least(
         (select e.keep_until from rolegate.job_ended e order by e.keep_until limit 1),
         (select u.held_until from rolegate.job_unique u where u.ended

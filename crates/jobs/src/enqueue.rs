@@ -1,5 +1,6 @@
 //! Enqueueing from Rust, in the caller's own transaction.
 
+mod copy;
 pub(crate) mod follow_up;
 mod many;
 #[cfg(feature = "sqlx")]
@@ -16,6 +17,7 @@ use serde_json::value::RawValue;
 use tokio_postgres::GenericClient;
 
 use crate::job::JobId;
+pub use copy::EnqueueCopy;
 pub use many::EnqueueMany;
 use value::{Statement, Value};
 

@@ -16,7 +16,7 @@ pub mod worker;
 
 pub use completion::CompletionError;
 pub use engine::EngineError;
-pub use enqueue::{Enqueue, EnqueueError, EnqueueMany, JobArgs};
+pub use enqueue::{Enqueue, EnqueueCopy, EnqueueError, EnqueueMany, JobArgs};
 pub use event::{Event, What};
 pub use handler::{Context, Handler, Handlers};
 pub use job::{AttemptError, Job, JobId, JobOptions, JobPrincipal};

@@ -14,6 +14,7 @@ pub mod metrics;
 mod pace;
 mod ring;
 mod session;
+mod staging_step;
 mod steps;
 mod tick;
 

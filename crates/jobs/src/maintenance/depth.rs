@@ -36,7 +36,16 @@ struct Depth {
     paused: bool,
 }
 
+const STAGING: &str = "\
+select s.waiting, coalesce(extract(epoch from s.oldest), 0)::float8 from rolegate.staging() s";
+
 pub(super) async fn look(steps: &Steps) -> Result<(), Error> {
+    let row = steps
+        .session
+        .client
+        .query_one(&steps.sql(STAGING), &[])
+        .await?;
+    metrics::staging(steps.database(), row.try_get(0)?, row.try_get(1)?);
     let rows = steps.session.client.query(&steps.sql(QUERY), &[]).await?;
     let mut others = Depth::default();
     for (index, row) in rows.iter().enumerate() {

@@ -90,6 +90,7 @@ struct Timely {
     rescue: Pace,
     cron: Pace,
     batches: Pace,
+    staging: Pace,
     /// When callbacks are looked at next; `None`: this database has none.
     callbacks: Option<Instant>,
 }
@@ -100,6 +101,7 @@ async fn on_time(steps: &Steps, woken: &Notify) -> Result<Infallible, Error> {
         rescue: Pace::prompt(Duration::from_secs(10)),
         cron: Pace::prompt(Duration::from_secs(10)),
         batches: Pace::prompt(Duration::from_secs(10)),
+        staging: Pace::prompt(Duration::from_secs(1)),
         callbacks: steps.has_callbacks().await?.then(Instant::now),
     };
     let mut announced = false;
@@ -146,6 +148,7 @@ impl Timely {
             || self.rescue.is_due(due.rescue)
             || self.cron.is_due(due.cron)
             || self.batches.is_due(due.batches)
+            || self.staging.is_due(due.staging)
     }
 
     fn next(&self, due: &Due) -> Instant {
@@ -154,6 +157,7 @@ impl Timely {
             self.rescue.at(due.rescue),
             self.cron.at(due.cron),
             self.batches.at(due.batches),
+            self.staging.at(due.staging),
             self.callbacks,
         ]
         .into_iter()
@@ -179,6 +183,10 @@ impl Timely {
         if self.batches.is_due(due.batches) {
             let looked = steps.run("batch", steps.run_batch()).await?;
             note(&mut self.batches, looked.and_then(|(jobs, _)| jobs));
+        }
+        if self.staging.is_due(due.staging) {
+            let moved = steps.run("staging", steps.move_staged()).await?;
+            note(&mut self.staging, moved.map(|(staged, _)| staged.rows()));
         }
         Ok(())
     }

@@ -22,6 +22,13 @@ pub const RESCUED: &str = "rolegate_jobs_rescued_total";
 pub const PRUNED: &str = "rolegate_jobs_pruned_total";
 /// Jobs that batches of operators looked at.
 pub const BATCHED: &str = "rolegate_jobs_batched_total";
+/// Rows of the staging table, by outcome: `moved`, `existing` (its unique key was another job's, which was
+/// to be no error), `refused` (a dead letter).
+pub const STAGED: &str = "rolegate_staged_jobs_total";
+/// Rows that wait there.
+pub const STAGING: &str = "rolegate_job_staging_depth";
+/// How long the first of them has waited.
+pub const OLDEST_STAGED: &str = "rolegate_job_staging_oldest_seconds";
 /// Callbacks whose time was over.
 pub const CALLBACKS_EXPIRED: &str = "rolegate_job_callbacks_expired_total";
 /// Times of cron, by outcome: `fired`, or `skipped` because the job before had not ended.
@@ -58,6 +65,13 @@ pub fn describe() {
     describe_counter!(RESCUED, "Jobs taken from workers that had died");
     describe_counter!(PRUNED, "Ended jobs forgotten after their time");
     describe_counter!(BATCHED, "Jobs that batches of operators looked at");
+    describe_counter!(STAGED, "Rows of the staging table, by outcome");
+    describe_gauge!(STAGING, "Rows that wait in the staging table");
+    describe_gauge!(
+        OLDEST_STAGED,
+        Unit::Seconds,
+        "How long the first row of the staging table has waited"
+    );
     describe_counter!(CALLBACKS_EXPIRED, "Callbacks whose time was over");
     describe_counter!(CRON_TIMES, "Times of cron, by outcome");
     describe_counter!(ROTATIONS, "Turns of the ring begun");
@@ -103,6 +117,19 @@ pub(super) fn cron(database: &str, outcome: &'static str, times: u64) {
         counter!(CRON_TIMES, "database" => database.to_owned(), "outcome" => outcome)
             .increment(times);
     }
+}
+
+pub(super) fn staged(database: &str, outcome: &'static str, rows: u64) {
+    if rows > 0 {
+        counter!(STAGED, "database" => database.to_owned(), "outcome" => outcome).increment(rows);
+    }
+}
+
+/// Counts are below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub(super) fn staging(database: &str, rows: i64, oldest: f64) {
+    gauge!(STAGING, "database" => database.to_owned()).set(rows as f64);
+    gauge!(OLDEST_STAGED, "database" => database.to_owned()).set(oldest);
 }
 
 pub(super) fn ring(database: &str, used: i32, segments: i32, oldest: f64) {

@@ -34,6 +34,7 @@ pub(super) struct Due {
     pub(super) empty: Option<f64>,
     pub(super) prune: Option<f64>,
     pub(super) batches: Option<f64>,
+    pub(super) staging: Option<f64>,
     /// The ring may not grow any more.
     pub(super) full_ring: bool,
 }
@@ -84,7 +85,7 @@ impl Steps {
     pub(super) async fn due(&self) -> Result<Due, Error> {
         let sql = self.sql(
             "select promote_in, rescue_in, cron_in, rotate_in, close_due, empty_in, prune_in, \
-             turns, segments, full_ring, oldest_age, batches_in \
+             turns, segments, full_ring, oldest_age, batches_in, stage_in \
              from rolegate.maintenance_due(pg_catalog.make_interval(secs => $1))",
         );
         let silence = self.config.silence.as_secs_f64();
@@ -105,6 +106,7 @@ impl Steps {
             prune: row.try_get(6)?,
             full_ring: row.try_get(9)?,
             batches: row.try_get(11)?,
+            staging: row.try_get(12)?,
         })
     }
 

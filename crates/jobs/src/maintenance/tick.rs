@@ -22,6 +22,10 @@ pub struct Report {
     pub callbacks_expired: u64,
     /// Jobs that batches of operators looked at.
     pub batched: u64,
+    /// Jobs that were copied or inserted into the staging table.
+    pub staged: u64,
+    /// Those that became dead letters instead.
+    pub staged_refused: u64,
     /// A turn of the ring was begun.
     pub turn_begun: bool,
     /// Segments that were emptied.
@@ -40,6 +44,15 @@ pub async fn tick(config: MaintenanceConfig) -> Result<Report, MaintenanceError>
     (report.workers_rescued, report.jobs_rescued) = steps.rescue().await?;
     if steps.has_callbacks().await? {
         report.callbacks_expired = steps.expire_callbacks().await?.0;
+    }
+    loop {
+        let staged = steps.move_staged().await?;
+        report.staged += staged.moved;
+        report.staged_refused += staged.refused;
+        // Those that were put off wait for somebody: the next pass goes on.
+        if staged.rows() == staged.put_off {
+            break;
+        }
     }
     report.promoted = steps.promote().await?;
     report.cron_jobs = steps.fire_crons().await?;

@@ -6,6 +6,7 @@ mod jobs;
 mod keys;
 mod operations;
 mod schedule;
+mod staging;
 
 /// PUBLIC among the grantees.
 pub(super) const PUBLIC: &str = "public";
@@ -51,6 +52,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
         .chain(batches::FUNCTIONS)
         .chain(operations::FUNCTIONS)
         .chain(schedule::FUNCTIONS)
+        .chain(staging::FUNCTIONS)
 }
 
 const FUNCTIONS: &[EngineFunction] = &[

@@ -58,6 +58,21 @@ const PLANTS: &[(&str, &str, &str)] = &[
         "claim_key.key",
     ),
     (
+        "grant insert (role_name) on rolegate.job_staging to rolegate_producer",
+        "revoke insert (role_name) on rolegate.job_staging from rolegate_producer",
+        "job_staging.role_name: rolegate_producer INSERT",
+    ),
+    (
+        "grant insert (kind) on rolegate.job_staging to rolegate_worker",
+        "revoke insert (kind) on rolegate.job_staging from rolegate_worker",
+        "job_staging.kind: rolegate_worker INSERT",
+    ),
+    (
+        "alter table rolegate.job_staging alter role_name drop default",
+        "alter table rolegate.job_staging alter role_name set default coalesce(nullif(pg_catalog.current_setting('role'), 'none')::name, session_user)",
+        "catalog|whose a staged job is comes from the session|role_name: no default",
+    ),
+    (
         "alter function rolegate.claim(text) reset search_path",
         "alter function rolegate.claim(text) set search_path = pg_catalog, rolegate, pg_temp",
         "no settings",

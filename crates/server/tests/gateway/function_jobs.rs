@@ -31,6 +31,9 @@ const FUNCTIONS: &str = "
     create function api.later(kind text, args jsonb) returns bigint
         language sql security definer set search_path = pg_catalog, pg_temp
         as 'select rolegate.enqueue(kind, args, max_attempts => 1)';
+    create function api.stage(n numeric) returns void
+        language sql security definer set search_path = pg_catalog, pg_temp
+        as 'insert into rolegate.job_staging (kind, args) values (''api.note'', jsonb_build_array(n))';
 ";
 
 async fn ready(db: &TestDatabase, mode: Mode) -> (Gateway, String, Worker, Client) {
@@ -46,7 +49,8 @@ async fn ready(db: &TestDatabase, mode: Mode) -> (Gateway, String, Worker, Clien
             "grant insert on public.seen to {clerk}; \
              create role {clerk}_app nologin; grant rolegate_producer to {clerk}_app; \
              grant usage, create on schema api to {clerk}_app; \
-             alter function api.later(text, jsonb) owner to {clerk}_app"
+             alter function api.later(text, jsonb) owner to {clerk}_app; \
+             alter function api.stage(numeric) owner to {clerk}_app"
         ))
         .await
         .expect("granted");
@@ -141,6 +145,33 @@ async fn a_job_runs_as_its_enqueuer_in_login_mode() {
 #[tokio::test]
 async fn a_job_runs_as_its_enqueuer_in_assume_mode() {
     for_each_version(async |db| runs_as_its_enqueuer(db, Mode::Assume).await).await;
+}
+
+async fn is_staged_like_enqueued(db: &TestDatabase, mode: Mode) {
+    let (gateway, clerk, worker, superuser) = ready(db, mode).await;
+    let token = gateway.token(&clerk).await;
+    enqueue(&gateway, &token, "api.note", json!([1])).await;
+    let (status, body) = gateway.call(&token, "stage", "[2]").await;
+    assert_eq!(status.as_u16(), 200, "{body}");
+    let maintenance = db.connect_as("rolegate_maintenance").await;
+    let part = "select moved from rolegate.move_staged_jobs(10)";
+    let moved = maintenance.query_one(part, &[]).await.expect("moved");
+    assert_eq!(moved.get::<_, i32>(0), 1);
+    let rows = seen(&superuser, 2).await;
+    assert_eq!((&rows[0].0, &rows[0].1), (&rows[1].0, &rows[1].1));
+    // With the claims of the request, which the gateway signed.
+    let sql = "select count(*) = 2 and count(distinct j.principal) = 1 \
+               and bool_and(p.claims is not null and p.role_name = $1::text::name) \
+               from rolegate.job j join rolegate.job_principal p on p.id = j.principal";
+    let same = superuser.query_one(sql, &[&clerk]).await.expect("read");
+    assert!(same.get::<_, bool>(0));
+    assert!(worker.stop().await);
+}
+
+#[tokio::test]
+async fn a_staged_job_is_its_requests_like_an_enqueued_one() {
+    for_each_version(async |db| is_staged_like_enqueued(db, Mode::Login).await).await;
+    for_each_version(async |db| is_staged_like_enqueued(db, Mode::Assume).await).await;
 }
 
 #[tokio::test]

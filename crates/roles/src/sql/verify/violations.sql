@@ -33,6 +33,33 @@ select 'no role but the owner holds a privilege on a table of the schema',
 from pg_catalog.pg_class c
 join pg_catalog.pg_attribute a on a.attrelid = c.oid, pg_catalog.aclexplode(a.attacl) g
 where c.relnamespace = 'rolegate'::pg_catalog.regnamespace and g.grantee <> c.relowner
+    -- What a producer may say of a job; never whose it is.
+    and not (c.relname = 'job_staging' and g.grantee = 'rolegate_producer'::pg_catalog.regrole
+        and g.privilege_type = 'INSERT' and not g.is_grantable
+        and a.attname in (
+            'kind', 'args', 'queue', 'priority', 'max_attempts', 'run_at', 'run_after', 'unique_key',
+            'on_conflict', 'unique_for', 'deadline', 'tags', 'metadata', 'trace', 'ordering_key',
+            'limit_key'))
+union all
+select 'whose a staged job is comes from the session',
+    a.attname || ': ' || coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), 'no default')
+from (values
+    ('role_name', $$COALESCE((NULLIF(current_setting('role'::text), 'none'::text))::name, SESSION_USER)$$),
+    ('role_oid', $$(to_regrole(quote_ident((COALESCE((NULLIF(current_setting('role'::text), $$
+        || $$'none'::text))::name, SESSION_USER))::text)))::oid$$),
+    ('token_id', $$CASE WHEN (current_setting('rolegate.signed_claims'::text, true) <> ''::text) $$
+        || $$THEN NULLIF(split_part(current_setting('rolegate.signed_claims'::text, true), $$
+        || $$'|'::text, 7), ''::text) ELSE NULL::text END$$),
+    ('claims', $$CASE WHEN (current_setting('rolegate.signed_claims'::text, true) <> ''::text) $$
+        || $$THEN (rolegate.claims() - ARRAY['exp'::text, 'iat'::text, 'nbf'::text, 'jti'::text, $$
+        || $$'aud'::text, 'azp'::text]) ELSE NULL::jsonb END$$)
+) w (name, expression)
+join pg_catalog.pg_attribute a on a.attname = w.name
+left join pg_catalog.pg_attrdef d on (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
+where a.attrelid = pg_catalog.to_regclass('rolegate.job_staging')
+    and pg_catalog.btrim(pg_catalog.regexp_replace(
+            pg_catalog.pg_get_expr(d.adbin, d.adrelid), '\s+', ' ', 'g'))
+        is distinct from w.expression
 
 union all
 select 'nobody but the owner may create in the schema',
