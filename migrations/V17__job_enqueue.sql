@@ -160,9 +160,10 @@ begin
     if deadline is not null or tags is not null or metadata is not null or trace is not null
         or flags & 2 <> 0
     then
-        if deadline <= interval '0' then
+        if deadline <= interval '0' or deadline > interval '100 years' then
             raise exception using
-                errcode = 'invalid_parameter_value', message = 'deadline is a time above zero';
+                errcode = 'invalid_parameter_value',
+                message = 'deadline is above zero and at most 100 years';
         end if;
         if pg_catalog.cardinality(tags) > 20 then
             raise exception using
@@ -208,6 +209,10 @@ begin
     end if;
 
     if run_at > pg_catalog.clock_timestamp() then
+        if run_at = 'infinity' then
+            raise exception using
+                errcode = 'invalid_parameter_value', message = 'run_at is a time that comes';
+        end if;
         insert into rolegate.job_deferred (
             root, run_at, enqueued_at, lane, attempt, max_attempts, flags, kind, principal, args, options)
         values (

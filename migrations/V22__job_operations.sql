@@ -150,6 +150,10 @@ declare
     lock_timeout text;
     e rolegate.job_ended;
 begin
+    if run_at = 'infinity' then
+        raise exception using
+            errcode = 'invalid_parameter_value', message = 'run_at is a time that comes';
+    end if;
     lock_timeout := rolegate.start_decision();
     delete from rolegate.job_ended x where x.root = job_id returning x.* into e;
     if e.root is not null then

@@ -94,8 +94,9 @@ begin
     full_ring := turns >= segments and segments >= setting.max_segments;
     oldest_age := extract(epoch from at - oldest.started_at);
 
+    -- Whatever stands there, this must not fail.
     promote_in := extract(epoch from (
-        select d.run_at from rolegate.job_deferred d
+        select nullif(d.run_at, 'infinity') from rolegate.job_deferred d
         where d.waits_for is null order by d.run_at limit 1) - at);
     rescue_in := extract(epoch from (
         select min(w.seen_at + case when w.open_from is null then interval '1 day' else silence end)

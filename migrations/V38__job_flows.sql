@@ -128,7 +128,10 @@ begin
         when pg_catalog.jsonb_typeof(coalesce(node -> 'tags', '[]')) <> 'array'
             or pg_catalog.jsonb_array_length(coalesce(node -> 'tags', '[]')) > 20
             then 'a job has at most 20 tags'
-        when (node ->> 'deadline')::interval <= interval '0' then 'deadline is a time above zero'
+        when (node ->> 'deadline')::interval <= interval '0'
+            or (node ->> 'deadline')::interval > interval '100 years'
+            then 'deadline is above zero and at most 100 years'
+        when run_at = 'infinity' then 'run_at is a time that comes'
     end;
     if wrong is not null then
         raise exception using

@@ -73,6 +73,10 @@ async fn odd_names_are_names_and_nothing_else() {
             "select rolegate.enqueue('x', priority => 5)",
             "select rolegate.enqueue('x', max_attempts => 0)",
             "select rolegate.enqueue('x', deadline => '-1 s')",
+            "select rolegate.enqueue('x', deadline => '101 years')",
+            "select rolegate.enqueue('x', run_at => 'infinity')",
+            "select rolegate.enqueue_flow('{\"kind\": \"x\", \"run_at\": \"infinity\"}')",
+            "select rolegate.enqueue_flow('{\"kind\": \"x\", \"deadline\": \"101 years\"}')",
             "select rolegate.enqueue('x', unique_key => 'k', on_conflict => 'drop')",
             "select rolegate.enqueue('x', tags => array_fill('t'::text, array[21]))",
             "select rolegate.enqueue_many('x', array['1', null]::jsonb[])",
@@ -83,6 +87,26 @@ async fn odd_names_are_names_and_nothing_else() {
         let sql = "select rolegate.enqueue('x', queue => 'nowhere')";
         let refused = stage.producer.batch_execute(sql).await.unwrap_err();
         assert_eq!(refused.code().unwrap().code(), "42704");
+    })
+    .await;
+}
+
+/// PostgreSQL 15 can't say how long it is until then, and whoever asks fails.
+#[tokio::test]
+async fn a_time_that_never_comes_does_not_stop_the_maintenance() {
+    for_each_version(async |db| {
+        let stage = Stage::new(db).await;
+        let sql = "select rolegate.enqueue('x', run_at => now() + interval '1 day')";
+        stage.producer.query_one(sql, &[]).await.unwrap();
+        stage
+            .run("update rolegate.job_deferred set run_at = 'infinity'")
+            .await;
+        stage.enqueue("y", 1).await;
+        let report = stage.tick(Duration::from_secs(30)).await;
+        assert_eq!(report.promoted, 0);
+        let operators = "select rolegate.retry(1, run_at => 'infinity')";
+        let refused = stage.superuser.batch_execute(operators).await.unwrap_err();
+        assert_eq!(refused.code().unwrap().code(), "22023");
     })
     .await;
 }
