@@ -12,6 +12,7 @@ mod horizon;
 mod leader;
 pub mod metrics;
 mod pace;
+mod principals_step;
 mod ring;
 mod session;
 mod staging_step;

@@ -103,7 +103,7 @@ pub(crate) enum Roles {
         #[command(flatten)]
         target: Target,
     },
-    /// After a dump was restored: binds API tokens to the roles that have their roles' names now.
+    /// After a dump was restored: binds API tokens and jobs to the roles that have their roles' names now.
     ///
     /// A role that was made again has another OID, and may be somebody else's: look with `--dry-run`
     /// first. The login is an operator who may mint tokens for these roles.

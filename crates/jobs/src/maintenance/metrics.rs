@@ -20,6 +20,8 @@ pub const WORKERS_RESCUED: &str = "rolegate_job_workers_rescued_total";
 pub const RESCUED: &str = "rolegate_jobs_rescued_total";
 /// Jobs that were forgotten after their time.
 pub const PRUNED: &str = "rolegate_jobs_pruned_total";
+/// Principals of whom there was no job any more.
+pub const PRINCIPALS_REMOVED: &str = "rolegate_job_principals_removed_total";
 /// Jobs that batches of operators looked at.
 pub const BATCHED: &str = "rolegate_jobs_batched_total";
 /// Rows of the staging table, by outcome: `moved`, `existing` (its unique key was another job's, which was
@@ -64,6 +66,10 @@ pub fn describe() {
     describe_counter!(WORKERS_RESCUED, "Workers that had died");
     describe_counter!(RESCUED, "Jobs taken from workers that had died");
     describe_counter!(PRUNED, "Ended jobs forgotten after their time");
+    describe_counter!(
+        PRINCIPALS_REMOVED,
+        "Principals of whom there was no job any more"
+    );
     describe_counter!(BATCHED, "Jobs that batches of operators looked at");
     describe_counter!(STAGED, "Rows of the staging table, by outcome");
     describe_gauge!(STAGING, "Rows that wait in the staging table");

@@ -11,6 +11,7 @@ use super::depth;
 use super::horizon::{self, Horizon};
 use super::leader::LOOK;
 use super::pace::Pace;
+use super::principals_step::Swept;
 use super::steps::{Due, Emptied, Steps};
 
 /// Between two runs of a step.
@@ -44,10 +45,15 @@ pub(super) async fn keep(steps: &Steps) -> Result<Infallible, Error> {
     };
     let mut horizon = Horizon::default();
     let mut look_at_horizon = Instant::now();
+    let mut sweep = Instant::now();
     loop {
         if look_at_horizon <= Instant::now() {
             steps.run("horizon", horizon.look(steps)).await?;
             look_at_horizon = Instant::now() + horizon::EVERY;
+        }
+        if sweep <= Instant::now() {
+            let swept = steps.run("principals", steps.sweep_principals()).await?;
+            sweep = Instant::now() + Swept::pause(swept.map(|(swept, _)| swept));
         }
         if ring.depth.is_due(Some(0.0)) {
             let looked = steps.run("depth", depth::look(steps)).await?;

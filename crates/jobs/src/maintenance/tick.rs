@@ -34,6 +34,8 @@ pub struct Report {
     pub segment_held: bool,
     /// Ended jobs that were kept for long enough.
     pub pruned: u64,
+    /// Principals of whom there was no job any more.
+    pub principals_removed: u64,
 }
 
 /// Does once whatever is due. Needs no lock: what a leader does at the same time is done once.
@@ -78,5 +80,6 @@ pub async fn tick(config: MaintenanceConfig) -> Result<Report, MaintenanceError>
         }
     }
     report.pruned = steps.prune().await?;
+    report.principals_removed = steps.sweep_principals_once().await?;
     Ok(report)
 }

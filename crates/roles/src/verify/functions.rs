@@ -5,6 +5,7 @@ mod callbacks;
 mod jobs;
 mod keys;
 mod operations;
+mod principals;
 mod schedule;
 mod staging;
 
@@ -51,6 +52,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
         .chain(callbacks::FUNCTIONS)
         .chain(batches::FUNCTIONS)
         .chain(operations::FUNCTIONS)
+        .chain(principals::FUNCTIONS)
         .chain(schedule::FUNCTIONS)
         .chain(staging::FUNCTIONS)
 }

@@ -37,6 +37,27 @@ pub(super) async fn run(
             ));
         }
     }
+    let sql = target
+        .names()?
+        .render(
+            "select b.role_name, b.old_oid, b.new_oid, b.principals, b.refused \
+             from rolegate.rebind_jobs($1, $2) b",
+        )
+        .into_owned();
+    for row in client.query(&sql, &[&only, &dry_run]).await? {
+        let role: &str = row.get(0);
+        let old: u32 = row.get(1);
+        if let Some(reason) = row.get::<_, Option<&str>>(4) {
+            refused += 1;
+            say(format_args!("refused  jobs of {role}: {reason}"));
+        } else {
+            bound += 1;
+            let (new, principals): (u32, i64) = (row.get(2), row.get(3));
+            say(format_args!(
+                "jobs     of {role}, {principals} sets of claims: OID {old} -> {new}"
+            ));
+        }
+    }
     let would = if dry_run { "would be bound" } else { "bound" };
     say(format_args!("{bound} {would} again, {refused} refused"));
     Ok(if refused == 0 {
