@@ -7,11 +7,13 @@ mod config;
 mod connect;
 mod cron;
 mod demo;
+mod describe;
 mod dev;
 mod dlq;
 mod explain;
 mod job;
 mod keys;
+mod kind;
 mod maintenance;
 mod migrate;
 mod queue;
@@ -155,9 +157,12 @@ enum Command {
     /// Jobs: list, show, enqueue, retry, cancel, move.
     #[command(subcommand)]
     Job(job::Job),
-    /// Queues: list, create, pause, resume, set, drain; and the workers.
+    /// Queues: list, create, pause, resume, set, describe, drain; and the workers.
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// Kinds of jobs: list, describe.
+    #[command(subcommand)]
+    Kind(kind::Kind),
     /// Dead letters, jobs that failed for good: list, retry, purge.
     #[command(subcommand)]
     Dlq(dlq::Dlq),
@@ -211,6 +216,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Cron(command) => cron::run(command).await,
             Command::Job(command) => job::run(command).await,
             Command::Queue(command) => queue::run(command).await,
+            Command::Kind(command) => kind::run(command).await,
             Command::Dlq(command) => dlq::run(command).await,
             Command::Batch(command) => batch::run(command).await,
             Command::Maintenance(command) => maintenance::run(command).await,

@@ -11,9 +11,13 @@ use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
+use crate::description::Declaration;
 use crate::ends::Ends;
 use crate::job::{Attempt, Job, JobOptions, JobPrincipal};
 use crate::notes::Note;
+
+/// No declarations.
+const NONE: &str = "[]";
 
 /// The queue in one database, as the worker's login. Connections are kept apart by what they do: each
 /// has the plans of its statements, which took longer to make than they take to run.
@@ -23,6 +27,8 @@ pub(crate) struct Engine {
     ends: OwnPool,
     rest: OwnPool,
     sql: Arc<Statements>,
+    /// What the worker says about its queues and kinds.
+    declarations: Arc<str>,
 }
 
 #[derive(Debug)]
@@ -123,9 +129,16 @@ impl Engine {
         login: &Login,
         writers: usize,
         sql: &EngineSql,
+        declarations: &[Declaration<'_>],
     ) -> Result<Self, OwnPoolError> {
+        // Texts and lists of texts are JSON.
+        let declarations = serde_json::to_string(declarations).unwrap_or_else(|_| NONE.to_owned());
         let sql = Statements {
-            register: sql.of("select worker, queue_ids from rolegate.register_worker($1, $2, $3)"),
+            register: sql.of(
+                "select r.worker, r.queue_ids, case when $4::pg_catalog.text <> '[]' \
+                 then rolegate.declare_jobs(r.worker, $4::pg_catalog.text::pg_catalog.jsonb) end \
+                 from rolegate.register_worker($1, $2, $3) r",
+            ),
             claim: sql.of(
                 "select claim, claimed_at, ordinal, root, lane, attempt, max_attempts, \
                  flags, kind, principal, args, options, enqueued_at, id \
@@ -154,10 +167,11 @@ impl Engine {
             ends: OwnPool::new(endpoint, login, writers)?,
             rest: OwnPool::new(endpoint, login, 2)?,
             sql: Arc::new(sql),
+            declarations: declarations.into(),
         })
     }
 
-    /// Says who works on what. Queues that are not there are made.
+    /// Says who works on what, and what people are told about it. Queues that are not there are made.
     pub(crate) async fn register(
         &self,
         name: &str,
@@ -166,8 +180,14 @@ impl Engine {
         let client = self.rest.get().await?;
         let version = env!("CARGO_PKG_VERSION");
         let row = client
-            .query_one(&self.sql.register, &[&name, &version, &queues])
+            .query_one(
+                &self.sql.register,
+                &[&name, &version, &queues, &&*self.declarations],
+            )
             .await?;
+        if let Some(differ @ 1..) = row.try_get::<_, Option<i32>>(2)? {
+            tracing::info!(worker = name, differ, "job_descriptions_differ");
+        }
         Ok(Registration {
             worker: row.try_get(0)?,
             queues: row.try_get(1)?,

@@ -1,6 +1,6 @@
 //! Who does the work.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::description::Description;
 use crate::engine::{Engine, EngineError};
 use crate::event::{Event, Listener};
 use crate::job::{Attempt, Job, JobPrincipal};
@@ -91,6 +92,7 @@ pub struct Handlers {
     /// Asked for kinds that nobody registered.
     others: Option<Arc<dyn Handler>>,
     listeners: Vec<Listener>,
+    described: BTreeMap<String, Description>,
 }
 
 impl fmt::Debug for Handlers {
@@ -101,6 +103,7 @@ impl fmt::Debug for Handlers {
             .field("kinds", &kinds)
             .field("others", &self.others.is_some())
             .field("listeners", &self.listeners.len())
+            .field("described", &self.described.len())
             .finish()
     }
 }
@@ -156,6 +159,26 @@ impl Handlers {
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listeners.push(Arc::new(listener));
         self
+    }
+
+    /// What people are told about a kind. The worker declares it when it starts, with the names of all
+    /// its kinds; what an operator said (`rolegate kind describe`) counts more.
+    #[must_use]
+    pub fn describe(mut self, kind: &str, description: Description) -> Self {
+        self.described.insert(kind.to_owned(), description);
+        self
+    }
+
+    /// A description of each kind, of most without a word.
+    pub(crate) fn descriptions(&self) -> BTreeMap<&str, Description> {
+        let mut all: BTreeMap<&str, Description> = self
+            .by_kind
+            .keys()
+            .map(|kind| (kind.as_str(), Description::default()))
+            .collect();
+        let described = self.described.iter();
+        all.extend(described.map(|(kind, description)| (kind.as_str(), description.clone())));
+        all
     }
 
     pub(crate) fn tell(&self, event: &Event) {

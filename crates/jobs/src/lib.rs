@@ -2,6 +2,7 @@
 
 mod completion;
 pub mod cron;
+mod description;
 mod ends;
 mod engine;
 mod enqueue;
@@ -15,6 +16,7 @@ mod outcome;
 pub mod worker;
 
 pub use completion::CompletionError;
+pub use description::Description;
 pub use engine::EngineError;
 pub use enqueue::{Enqueue, EnqueueCopy, EnqueueError, EnqueueMany, JobArgs};
 pub use event::{Event, What};

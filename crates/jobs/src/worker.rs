@@ -18,6 +18,7 @@ mod pulse;
 mod running;
 mod waking;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use tokio::sync::{Notify, RwLock};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::description::{Description, declarations};
 use crate::engine::{Engine, EngineError, Registration};
 use crate::handler::Handlers;
 use crate::notes::Notes;
@@ -61,6 +63,8 @@ pub struct WorkerConfig {
     pub poll: Duration,
     /// How long handlers may go on when it stops.
     pub shutdown: Duration,
+    /// What people are told about its queues: see `Handlers::describe`.
+    pub described_queues: BTreeMap<String, Description>,
     /// Where it waits to be woken, past a pooler; `None`: where it works.
     pub direct: Option<Endpoint>,
 }
@@ -76,6 +80,7 @@ impl Default for WorkerConfig {
             pulse: Duration::from_secs(10),
             poll: Duration::from_secs(1),
             shutdown: Duration::from_secs(30),
+            described_queues: BTreeMap::new(),
             direct: None,
         }
     }
@@ -145,7 +150,9 @@ impl Worker {
         handlers: Handlers,
         config: WorkerConfig,
     ) -> Result<Self, StartError> {
-        let engine = Engine::new(endpoint, login, finishing::WRITERS, sql)?;
+        let kinds = handlers.descriptions();
+        let declarations = declarations(&config.described_queues, &kinds);
+        let engine = Engine::new(endpoint, login, finishing::WRITERS, sql, &declarations)?;
         let registration = engine.register(&config.name, &config.queues).await?;
         let shared = Arc::new(Shared {
             names: config

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::connect::Target;
+use super::describe::Describe;
 use super::rows::{Rows, until_none, value};
 use crate::logging::say;
 
@@ -47,6 +48,15 @@ Examples:
   rolegate queue drain mail --data-dir .rolegate
 
 Jobs that run, or wait for a callback, go on. What is enqueued meanwhile is cancelled, too.";
+
+const DESCRIBE_EXAMPLES: &str = "\
+Examples:
+  rolegate queue describe mail --display-name 'E-mail' --owner 'team mail' --data-dir .rolegate
+  rolegate queue describe mail --tag slow --tag customers --database postgresql://me@db.example/app
+  rolegate queue describe mail --forget --data-dir .rolegate
+
+What is not named stays as it is, and an empty value takes it back. It counts more than what workers
+declare; `rolegate queue list --json` shows both.";
 
 const WORKERS_EXAMPLES: &str = "\
 Examples:
@@ -122,6 +132,9 @@ pub(crate) enum Queue {
     /// Shows how long ended jobs are kept, after changing what is named.
     #[command(after_help = RETENTION_EXAMPLES)]
     Retention(Retention),
+    /// Says what people are told about a queue.
+    #[command(after_help = DESCRIBE_EXAMPLES)]
+    Describe(Describe),
     /// Cancels everything that waits in a queue, and prints how many jobs that were.
     #[command(after_help = DRAIN_EXAMPLES)]
     Drain(Named),
@@ -260,6 +273,7 @@ pub(crate) async fn run(command: Queue) -> anyhow::Result<ExitCode> {
                 .await?;
             say("changed");
         }
+        Queue::Describe(describe) => describe.run("queue").await?,
         Queue::Retention(retention) => retention.run().await?,
         Queue::Keys { name, max, shown } => keys(&name, max, &shown).await?,
         Queue::Drain(named) => {
@@ -272,7 +286,9 @@ pub(crate) async fn run(command: Queue) -> anyhow::Result<ExitCode> {
 
 async fn list(shown: &Shown) -> anyhow::Result<()> {
     let rows = Rows {
-        source: "rolegate.queues()",
+        source: "(select q.*, d.display_name, d.description, d.owner, d.docs_url, d.tags, d.drift \
+            from rolegate.queues() q \
+            left join rolegate.descriptors('queue') d on d.name = q.queue order by q.queue)",
         columns: &[
             ("queue", "t.queue"),
             (

@@ -57,7 +57,8 @@ impl std::fmt::Debug for EnqueueCopy {
 }
 
 impl EnqueueCopy {
-    /// Begins to copy. Until it is finished the client can do nothing else.
+    /// Begins to copy. Until it is finished the client can do nothing else. Behind a transaction pooler it has
+    /// to be in a transaction, because the statement is prepared.
     pub async fn start<C: GenericClient + Sync>(client: &C) -> Result<Self, EnqueueError> {
         Self::start_with(client, COPY).await
     }

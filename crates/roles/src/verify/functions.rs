@@ -2,6 +2,7 @@
 
 mod batches;
 mod callbacks;
+mod descriptors;
 mod jobs;
 mod keys;
 mod operations;
@@ -53,6 +54,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
         .chain(batches::FUNCTIONS)
         .chain(operations::FUNCTIONS)
         .chain(principals::FUNCTIONS)
+        .chain(descriptors::FUNCTIONS)
         .chain(schedule::FUNCTIONS)
         .chain(staging::FUNCTIONS)
 }
