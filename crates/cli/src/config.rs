@@ -5,6 +5,7 @@ mod bounds;
 mod build;
 mod callbacks;
 mod function_headers;
+mod function_rules;
 mod functions;
 mod load;
 mod peers;

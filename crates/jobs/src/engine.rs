@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use rolegate_pg::EngineSql;
 use rolegate_pg::own::{OwnPool, OwnPoolError};
 use rolegate_pg::wire::{Endpoint, Login};
+use rolegate_rules::CallbackRules;
 use serde_json::value::RawValue;
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::types::{Json, ToSql};
@@ -160,7 +161,7 @@ impl Engine {
                  from rolegate.job_principals(array[$1::bigint])",
             ),
             callback: sql.of("select rolegate.register_callback($1, $2, $3, \
-                 pg_catalog.make_interval(secs => $4), $5)"),
+                 pg_catalog.make_interval(secs => $4), $5, $6)"),
         };
         Ok(Self {
             claims: OwnPool::new(endpoint, login, 1)?,
@@ -400,6 +401,7 @@ impl Engine {
         attempt: Attempt,
         timeout: Duration,
         resumable: bool,
+        rules: Option<&CallbackRules>,
     ) -> Result<Option<Uuid>, EngineError> {
         let client = self.rest.get().await?;
         let statement = client.prepare_cached(&self.sql.callback).await?;
@@ -413,7 +415,14 @@ impl Engine {
         let row = client
             .query_one(
                 &statement,
-                &[&claim, &ordinal, &claimed_at, &seconds, &resumable],
+                &[
+                    &claim,
+                    &ordinal,
+                    &claimed_at,
+                    &seconds,
+                    &resumable,
+                    &rules.map(Json),
+                ],
             )
             .await?;
         Ok(row.try_get(0)?)

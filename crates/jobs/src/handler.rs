@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::callback::NewCallback;
 use crate::description::Description;
 use crate::engine::{Engine, EngineError};
 use crate::event::{Event, Listener};
@@ -56,8 +57,13 @@ impl Context {
         resumable: bool,
     ) -> Result<Option<Uuid>, EngineError> {
         self.engine
-            .register_callback(self.attempt, timeout, resumable)
+            .register_callback(self.attempt, timeout, resumable, None)
             .await
+    }
+
+    /// The same with more to say about it, such as rules for its answers.
+    pub fn callback(&self, timeout: Duration) -> NewCallback<'_> {
+        NewCallback::new(self, timeout)
     }
 
     /// How far it is, for whoever looks: `percent` of 100, and words. Kept in memory and written about

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod callback;
 mod completion;
 pub mod cron;
 mod description;
@@ -15,6 +16,7 @@ mod notes;
 mod outcome;
 pub mod worker;
 
+pub use callback::{NewCallback, RegisterError};
 pub use completion::CompletionError;
 pub use description::Description;
 pub use engine::EngineError;
@@ -24,6 +26,7 @@ pub use handler::{Context, Handler, Handlers};
 pub use job::{AttemptError, Job, JobId, JobOptions, JobPrincipal};
 pub use notes::CheckpointError;
 pub use outcome::Outcome;
+pub use rolegate_rules::{CallbackRules, CompileError, DefaultAction, RulesError};
 pub use worker::{StartError, Worker, WorkerConfig};
 
 /// The guide's examples compile.

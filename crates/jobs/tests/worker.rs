@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use rolegate_jobs::{Context, Handler, Handlers, Job, Outcome, Worker, WorkerConfig};
+use rolegate_jobs::{
+    CallbackRules, Context, Handler, Handlers, Job, Outcome, RegisterError, Worker, WorkerConfig,
+};
 use rolegate_pg::EngineSql;
 use rolegate_pg::wire::Login;
 use rolegate_testkit::{TestDatabase, for_each_version};
@@ -376,6 +378,49 @@ async fn a_job_waits_for_an_answer_from_outside_without_a_slot() {
                  where output -> 'payload' ->> 'answer' = '42')",
         )
         .await;
+        assert!(worker.stop().await);
+    })
+    .await;
+}
+
+/// Rules are read before anything is registered, and registered with the callback.
+#[tokio::test]
+async fn rules_that_are_no_expressions_are_refused_before_anything_waits() {
+    for_each_version(async |db| {
+        let producer = producer(db).await;
+        let superuser = db.superuser().await;
+        let ask = async |_: serde_json::Value, job: Job, context: Context| {
+            let rules = CallbackRules::new()
+                .filter("payload.ok")
+                .on_complete(job.kind.as_ref());
+            let callback = context.callback(Duration::from_mins(1)).resumable(true);
+            match callback.rules(rules).register().await {
+                Ok(id) => {
+                    assert!(id.is_some());
+                    Outcome::Wait
+                }
+                Err(RegisterError::Rules(error)) => Outcome::failed(error.to_string()),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let handlers = Handlers::default()
+            .function_in("payload.paid", ask)
+            .function_in("order.paid", ask);
+        let worker = start(db, handlers, WorkerConfig::default()).await;
+        let sql = "select rolegate.enqueue('payload.paid', 'null'), rolegate.enqueue('order.paid', 'null')";
+        producer.query_one(sql, &[]).await.unwrap();
+        eventually(
+            &superuser,
+            "select (select count(*) = 1 from rolegate.job_ended where error #>> '{}' = \
+                 '`on_complete`, line 1, column 1: there is no variable `order`; there is `payload`') \
+             and (select count(*) = 1 from rolegate.job_parked)",
+        )
+        .await;
+        let sql = "select rules, resumable from rolegate.job_callback";
+        let row = superuser.query_one(sql, &[]).await.unwrap();
+        let expected = serde_json::json!({"filter": "payload.ok", "on_complete": "payload.paid"});
+        assert_eq!(row.get::<_, serde_json::Value>(0), expected);
+        assert!(row.get::<_, bool>(1));
         assert!(worker.stop().await);
     })
     .await;

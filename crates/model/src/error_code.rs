@@ -118,6 +118,8 @@ error_codes! {
     CallbackConflict = "callback_conflict", "The callback has been answered otherwise.";
     /// The job does not wait for it any more.
     CallbackGone = "callback_gone", "The job does not wait for this callback any more.";
+    /// A rule of the wait has no value for this answer.
+    CallbackNotJudged = "callback_not_judged", "The answer can't be judged by the rules of its wait.";
 
     // --- decisions about jobs
     /// The job has ended, or has not, or has the unique key that another one is to have.

@@ -3,6 +3,7 @@
 
 mod answer;
 mod call;
+mod judge;
 mod receive;
 mod store;
 mod unknown;
@@ -25,6 +26,7 @@ use crate::request::VisibleHeaders;
 use crate::serve::{ListenLimits, Listener};
 use crate::surface::Surface;
 
+use judge::Judge;
 use store::Store;
 use unknown::UnknownIds;
 
@@ -99,6 +101,7 @@ struct Inner {
     max_body_bytes: usize,
     body_timeout: Duration,
     store: Store,
+    judge: Judge,
     unknown: UnknownIds,
     clock: Arc<dyn Clock>,
 }
@@ -136,6 +139,7 @@ impl Callbacks {
             max_body_bytes: config.max_body_bytes,
             body_timeout: config.body_timeout,
             store,
+            judge: Judge::default(),
             unknown: UnknownIds::default(),
             clock,
         }));

@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use rolegate_auth::callback::Key;
-use rolegate_jobs::{Context, Handler, Handlers, Job, Outcome};
+use rolegate_jobs::{CallbackRules, Context, Handler, Handlers, Job, Outcome, RegisterError};
 use rolegate_model::Clock;
 use rolegate_outbound::{
     Answer, Client, Gate, GateConfig, Origin, Pass, Request, SendError, Target,
@@ -67,6 +67,8 @@ pub struct CallBack {
     pub timeout: Duration,
     /// Whether the call may also be the job's next step.
     pub resumable: bool,
+    /// What its payload means.
+    pub rules: Option<CallbackRules>,
     /// Whether the request has the signature of the callback's id that functions made for the peer
     /// give back as theirs.
     pub legacy_signature: bool,
@@ -193,12 +195,19 @@ impl HttpJobs {
         let Mode::Async(call_back) = &self.kind.mode else {
             return Ok(None);
         };
-        let registered = context.register_callback(call_back.timeout, call_back.resumable);
-        match registered.await {
+        let mut new = context
+            .callback(call_back.timeout)
+            .resumable(call_back.resumable);
+        if let Some(rules) = &call_back.rules {
+            new = new.rules(rules.clone());
+        }
+        match new.register().await {
             Ok(Some(id)) => Ok(Some(id)),
             // The attempt has ended elsewhere, and nobody asks for its outcome.
             Ok(None) => Err(Outcome::Released),
-            Err(error) => Err(Outcome::retry(error.to_string())),
+            // They are read when the process starts, and are as wrong the next time.
+            Err(RegisterError::Rules(error)) => Err(Outcome::failed(error.to_string())),
+            Err(RegisterError::Engine(error)) => Err(Outcome::retry(error.to_string())),
         }
     }
 

@@ -210,6 +210,7 @@ fn status(code: ErrorCode) -> StatusCode {
             StatusCode::NOT_FOUND
         }
         E::CallbackGone => StatusCode::GONE,
+        E::CallbackNotJudged => StatusCode::UNPROCESSABLE_ENTITY,
         E::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         E::ParseError
         | E::InvalidRequest

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::callbacks::{DEFAULT_KEY_ID, key_of_file};
 use super::function_headers::headers;
+use super::function_rules::FunctionRules;
 use super::tree::Config;
 
 /// Where functions may be, and how their hosts are treated. For each worker process.
@@ -95,6 +96,9 @@ pub(crate) struct HttpFunction {
     /// made for Awa give back. The key has to be one of `callbacks`.
     #[serde(default)]
     pub(crate) legacy_signature: bool,
+    /// In async mode, what the function's call means, told by its payload; absent: it counts.
+    #[serde(default)]
+    pub(crate) callback_rules: Option<FunctionRules>,
 }
 
 impl HttpFunction {
@@ -113,6 +117,7 @@ impl HttpFunction {
             callback_timeout_seconds: default_callback_timeout(),
             resumable: false,
             legacy_signature: false,
+            callback_rules: None,
         }
     }
 }
@@ -214,8 +219,9 @@ fn function(
         FunctionMode::Async => Mode::Async(call_back(config, section)?),
         FunctionMode::Sync => {
             anyhow::ensure!(
-                !section.resumable && !section.legacy_signature,
-                "resumable and legacy_signature are about callbacks, and mode is not \"async\""
+                !section.resumable && !section.legacy_signature && section.callback_rules.is_none(),
+                "resumable, legacy_signature and callback_rules are about callbacks, and mode is \
+                 not \"async\""
             );
             Mode::Sync
         }
@@ -267,6 +273,12 @@ fn call_back(config: &Config, section: &HttpFunction) -> anyhow::Result<CallBack
         timeout: Duration::from_secs(section.callback_timeout_seconds),
         resumable: section.resumable,
         legacy_signature: section.legacy_signature,
+        rules: section
+            .callback_rules
+            .as_ref()
+            .map(FunctionRules::rules)
+            .transpose()
+            .context("callback_rules")?,
     })
 }
 

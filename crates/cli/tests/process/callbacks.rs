@@ -21,6 +21,11 @@ const SECRET: [u8; 32] = [7; 32];
 
 /// A job that waits for the callback of this id.
 async fn parked(place: &Place) -> (i64, String) {
+    parked_with(place, None).await
+}
+
+/// The same with rules for its answers.
+async fn parked_with(place: &Place, rules: Option<Value>) -> (i64, String) {
     let login = |user: &'static str| place.cluster.endpoint().connect(user, "mine");
     let superuser = login("postgres").await.expect("the superuser logs in");
     let worker = login("rolegate_worker").await.expect("the worker logs in");
@@ -32,8 +37,10 @@ async fn parked(place: &Place) -> (i64, String) {
     let job = worker.query_one(sql, &[]).await.expect("it is claimed");
     let (id, claim, ordinal): (i64, i64, i16) = (job.get(1), job.get(2), job.get(3));
     let at: std::time::SystemTime = job.get(4);
-    let sql = "select rolegate.register_callback($1, $2, $3, '1 hour')::text";
-    let row = worker.query_one(sql, &[&claim, &ordinal, &at]).await;
+    let sql = "select rolegate.register_callback($1, $2, $3, '1 hour', rules => $4)::text";
+    let row = worker
+        .query_one(sql, &[&claim, &ordinal, &at, &rules])
+        .await;
     let callback: String = row.expect("registered").get(0);
     let sql = "select rolegate.finish_jobs($1, array[$2]::bigint[], array[$3]::smallint[], \
         array[$4]::timestamptz[], '{w}')";
@@ -197,6 +204,40 @@ async fn answers_from_outside_come_in_by_a_process_of_their_own() {
         .expect("an answer");
     let answer: Value = answer.json().await.expect("JSON");
     assert_eq!(answer, json!({"id": job, "state": "retryable"}));
+
+    judged(&place, address, &key).await;
     stop(child).await;
     place.stop().await;
+}
+
+/// A job that waits for something in particular is answered by the peer's function.
+async fn judged(place: &Place, address: SocketAddr, key: &Key) {
+    let rules = json!({"filter": "payload.order == 17", "transform": "payload.total"});
+    let (job, id) = parked_with(place, Some(rules)).await;
+    let url = callback_url(
+        &format!("http://{address}"),
+        "/hooks",
+        &id,
+        Action::Complete,
+    );
+    let waiting = json!({"id": job, "state": "waiting_external", "ignored": true});
+    let done = json!({"id": job, "state": "completed"});
+    for (payload, status, expected) in [
+        (json!({"order": 18}), 200, waiting),
+        (json!({"total": 1}), 422, Value::Null),
+        (json!({"order": 17, "total": 1}), 200, done),
+    ] {
+        let call = reqwest::Client::new()
+            .post(&url)
+            .header(legacy::SIGNATURE_HEADER, legacy::sign(key, &id))
+            .json(&json!({"payload": payload}));
+        let answer = call.send().await.expect("an answer");
+        assert_eq!(answer.status(), status, "{payload}");
+        let answer: Value = answer.json().await.expect("JSON");
+        if status == 200 {
+            assert_eq!(answer, expected);
+        } else {
+            assert_eq!(answer["code"], "callback_not_judged");
+        }
+    }
 }

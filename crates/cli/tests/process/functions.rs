@@ -168,6 +168,11 @@ async fn jobs_are_sent_to_functions_by_a_process_of_their_own() {
     let there = "[worker.http.a]\nurl = \"https://functions.example/\"\n";
     let said = refused(&place, &format!("{there}mode = \"async\"")).await;
     assert_eq!(said.matches("no callback_base_url").count(), 2, "{said}");
+    let rules = "mode = \"async\"\ncallback_base_url = \"https://a.example\"\n\
+                 callback_rules = { filter = \"true && order == 1\" }";
+    let said = refused(&place, &format!("{there}{rules}")).await;
+    let wrong = "callback_rules: `filter`, line 1, column 9: there is no variable `order`";
+    assert_eq!(said.matches(wrong).count(), 2, "{said}");
     let here = "[worker.http.a]\nurl = \"http://127.0.0.1:9/?key=hunter2\"\n";
     let said = refused(&place, here).await;
     assert_eq!(said.matches("loopback").count(), 2, "{said}");
@@ -192,10 +197,14 @@ async fn jobs_are_sent_to_functions_by_a_process_of_their_own() {
          [worker.outbound]\nallow_networks = [\"127.0.0.1\", \"::1\"]\n\
          [worker.http.send_email]\nurl = \"{}\"\nmode = \"async\"\n\
          signing_key = \"default\"\nlegacy_signature = true\n\
+         [worker.http.judged]\nurl = \"{}\"\nmode = \"async\"\n\
+         signing_key = \"default\"\nlegacy_signature = true\n\
+         callback_rules = {{ filter = \"payload.sent\", transform = \"[payload.to]\" }}\n\
          [worker.http.quick]\nurl = \"{}\"\n\
          [worker.http.trusted]\nurl = \"https://localhost:{trusted_port}/\"\n\
          [worker.http.strange]\nurl = \"https://localhost:{strange_port}/\"\n",
         peer.url("/send?key=hunter2"),
+        peer.url("/judged"),
         quick.url("/quick?key=hunter2"),
     );
     let (worker, log) = work(&place, &section, &proxy.url("/")).await;
@@ -203,7 +212,8 @@ async fn jobs_are_sent_to_functions_by_a_process_of_their_own() {
     let superuser = place.cluster.endpoint().connect("postgres", "mine").await;
     let superuser = superuser.expect("the superuser logs in");
     let sql = "select rolegate.enqueue('send_email', '{\"to\": \"a@b.c\"}'), rolegate.enqueue('quick'), \
-        rolegate.enqueue('trusted'), rolegate.enqueue('strange', max_attempts => 1)";
+        rolegate.enqueue('trusted'), rolegate.enqueue('strange', max_attempts => 1), \
+        rolegate.enqueue('judged', '{\"to\": \"b@c.d\"}')";
     let row = superuser.query_one(sql, &[]).await.expect("jobs");
     let output = json!({"to": "a@b.c", "sent": true});
     assert_eq!(
@@ -216,6 +226,9 @@ async fn jobs_are_sent_to_functions_by_a_process_of_their_own() {
         ("completed", "{\"n\":1.1}".to_owned())
     );
 
+    // What the worker was configured with, the receiver judges by.
+    let (state, output) = ended(&place, row.get(4)).await;
+    assert_eq!((&*state, output), ("completed", json!(["b@c.d"])));
     assert_eq!(ended(&place, row.get(2)).await.0, "completed");
     assert_eq!(ended(&place, row.get(3)).await.0, "failed");
     assert!(
@@ -223,7 +236,9 @@ async fn jobs_are_sent_to_functions_by_a_process_of_their_own() {
         "nothing goes to whom no authority vouches for"
     );
 
-    let asked = &peer.asked()[0];
+    let asked = peer.asked();
+    let asked = asked.iter().find(|asked| asked.line.contains("/send"));
+    let asked = asked.expect("it was asked");
     assert_eq!(asked.line, "POST /send?key=hunter2 HTTP/1.1");
     let body: Value = serde_json::from_slice(&asked.body).expect("JSON");
     let id = body["callback_id"].as_str().expect("an id");

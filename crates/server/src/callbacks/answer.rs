@@ -13,7 +13,10 @@ use super::store::Verdict;
 
 /// A call that counted, now or before.
 pub(super) fn done(verdict: &Verdict) -> Response {
-    let body = json!({ "id": verdict.job, "state": verdict.state });
+    let mut body = json!({ "id": verdict.job, "state": verdict.state });
+    if verdict.word == "ignored" {
+        body["ignored"] = true.into();
+    }
     let kind = [(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),

@@ -1,5 +1,7 @@
 //! One call: its signature, then its id, then its JSON, then the database.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::Extension;
 use axum::extract::{Request, State};
@@ -10,6 +12,7 @@ use rolegate_auth::callback::{
     Action, Presented, Refused, SIGNATURE_HEADER, TIMESTAMP_HEADER, legacy,
 };
 use rolegate_model::ErrorCode;
+use rolegate_rules::NotJudged;
 use uuid::Uuid;
 
 use crate::metrics::CALLBACKS;
@@ -18,6 +21,8 @@ use crate::request::RequestContext;
 use crate::routes::body;
 
 use super::call::Call;
+use super::judge::{JudgeError, Judged};
+use super::store::{StoreError, Verdict};
 use super::{Callers, Receiver, answer};
 
 /// Answers a call, and counts it.
@@ -36,10 +41,10 @@ pub(super) async fn handle(
                     request_id = %context.id, job, %action, state, "callback_answered"
                 );
             }
-            let outcome = if verdict.word == "replay" {
-                "replay"
-            } else {
-                "ok"
+            let outcome = match &*verdict.word {
+                "replay" => "replay",
+                "ignored" => "ignored",
+                _ => "ok",
             };
             (outcome, answer::done(&verdict))
         }
@@ -55,7 +60,7 @@ impl Receiver {
         context: &RequestContext,
         action: Action,
         request: Request,
-    ) -> Result<super::store::Verdict, Problem> {
+    ) -> Result<Verdict, Problem> {
         let inner = &*self.0;
         let (head, body) = request.into_parts();
         // The id as it was written: that is what was signed.
@@ -100,19 +105,9 @@ impl Receiver {
             .map_err(|what| Problem::new(ErrorCode::InvalidRequest).message(what))?;
 
         let digest = digest(action, &body, signed_at);
-        let verdict = inner.store.call(id, &call, digest.as_deref()).await;
-        let verdict = verdict.map_err(|error| {
-            if error.is_about_the_call() {
-                return Problem::new(ErrorCode::InvalidRequest)
-                    .message("The database does not take this JSON.");
-            }
-            tracing::warn!(request_id = %context.id, %error, cause = ?error, "callback_not_stored");
-            Problem::new(ErrorCode::DatabaseUnavailable)
-                .hint("Repeat the call: it counts once.")
-                .retry_after(std::time::Duration::from_secs(1))
-        })?;
+        let verdict = self.call(context, id, call, digest.as_deref()).await?;
         match &*verdict.word {
-            "ok" | "replay" => Ok(verdict),
+            "ok" | "replay" | "ignored" => Ok(verdict),
             word => {
                 if word == "not_found" {
                     inner.unknown.note(context.peer, now);
@@ -120,6 +115,38 @@ impl Receiver {
                 Err(answer::refusal(word))
             }
         }
+    }
+
+    /// Asks the database; and once more, if the callback has rules, with what they make of the call. In
+    /// between anything may happen: the second answer counts.
+    async fn call(
+        &self,
+        context: &RequestContext,
+        id: Uuid,
+        mut call: Call,
+        digest: Option<&[u8]>,
+    ) -> Result<Verdict, Problem> {
+        let store = &self.0.store;
+        let verdict = store.call(id, &call, digest, None).await;
+        let mut verdict = verdict.map_err(|error| not_stored(context, &error))?;
+        if verdict.word == "judge"
+            && let Some(rules) = verdict.rules.take()
+            && let Call::Complete { payload } | Call::Resume { payload } = &mut call
+        {
+            let judged = self.0.judge.judge(rules, payload.take()).await;
+            match judged.map_err(|error| not_judged(context, verdict.job, &error))? {
+                Judged::Ignored => "ignored".clone_into(&mut verdict.word),
+                Judged::Made {
+                    payload: made,
+                    judged,
+                } => {
+                    *payload = made;
+                    let again = store.call(id, &call, digest, Some(&judged)).await;
+                    verdict = again.map_err(|error| not_stored(context, &error))?;
+                }
+            }
+        }
+        Ok(verdict)
     }
 
     /// The time of signing; `None` if that was not signed.
@@ -149,6 +176,37 @@ impl Receiver {
         let accepted = verifier.verify(presented, method, action, id, body, now)?;
         tracing::debug!(key = accepted.key_id, %action, "callback_verified");
         Ok(accepted.timestamp)
+    }
+}
+
+fn not_stored(context: &RequestContext, error: &StoreError) -> Problem {
+    if error.is_about_the_call() {
+        return Problem::new(ErrorCode::InvalidRequest)
+            .message("The database does not take this JSON.");
+    }
+    tracing::warn!(request_id = %context.id, %error, cause = ?error, "callback_not_stored");
+    Problem::new(ErrorCode::DatabaseUnavailable)
+        .hint("Repeat the call: it counts once.")
+        .retry_after(Duration::from_secs(1))
+}
+
+/// Nothing was decided, and the job goes on waiting. The caller is told which rule it was, and nothing
+/// of its text.
+fn not_judged(context: &RequestContext, job: Option<i64>, error: &JudgeError) -> Problem {
+    if let JudgeError::Busy = error {
+        return Problem::new(ErrorCode::Overloaded)
+            .message("Too many answers are being looked at.")
+            .retry_after(Duration::from_secs(1));
+    }
+    tracing::warn!(request_id = %context.id, job, %error, "callback_not_judged");
+    let problem = Problem::new(ErrorCode::CallbackNotJudged);
+    match error {
+        JudgeError::NotJudged(NotJudged { rule, reason, .. }) => problem
+            .message(format!(
+                "The rule `{rule}` has no value for this answer: {reason}."
+            ))
+            .hint("The job goes on waiting; another answer may count."),
+        _ => problem.hint("The rules that the job's worker registered can't be read."),
     }
 }
 

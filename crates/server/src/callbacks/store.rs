@@ -27,6 +27,8 @@ pub(super) struct Verdict {
     pub(super) word: String,
     pub(super) job: Option<i64>,
     pub(super) state: Option<String>,
+    /// What the call is to be judged by first.
+    pub(super) rules: Option<String>,
 }
 
 /// Why there is no verdict.
@@ -54,28 +56,34 @@ impl StoreError {
 
 impl Store {
     pub(super) fn new(pool: OwnPool, sql: &EngineSql) -> Self {
-        let of = |function: &str| {
+        let of = |function: &str, rules: &str| {
             sql.of(&format!(
-                "select verdict, job, state from rolegate.{function}"
+                "select verdict, job, state, {rules}::text from rolegate.{function}"
             ))
+        };
+        let judged = |name: &str| {
+            let arguments = "$1, $2::text::jsonb, $3, $4::text::jsonb";
+            of(&format!("callback_{name}({arguments})"), "rules")
         };
         Self {
             pool,
-            complete: of("callback_complete($1, $2::text::jsonb, $3)"),
-            fail: of("callback_fail($1, $2, $3, $4)"),
-            heartbeat: of("callback_heartbeat($1, $2, $3::text::jsonb, $4)"),
-            resume: of("callback_resume($1, $2::text::jsonb, $3)"),
+            complete: judged("complete"),
+            fail: of("callback_fail($1, $2, $3, $4)", "null"),
+            heartbeat: of("callback_heartbeat($1, $2, $3::text::jsonb, $4)", "null"),
+            resume: judged("resume"),
         }
     }
 
     /// Makes the call. It may have been made after an error, too: the same one once more says so.
+    /// `judged` is what the callback's rules made of it.
     pub(super) async fn call(
         &self,
         id: Uuid,
         call: &Call,
         digest: Option<&[u8]>,
+        judged: Option<&str>,
     ) -> Result<Verdict, StoreError> {
-        let made = tokio::time::timeout(DEADLINE, self.make(id, call, digest));
+        let made = tokio::time::timeout(DEADLINE, self.make(id, call, digest, judged));
         made.await.map_err(|_| StoreError::Deadline)?
     }
 
@@ -84,19 +92,20 @@ impl Store {
         id: Uuid,
         call: &Call,
         digest: Option<&[u8]>,
+        judged: Option<&str>,
     ) -> Result<Verdict, StoreError> {
         let client = self.pool.get().await?;
         let row = match call {
             Call::Complete { payload } => {
                 let statement = client.prepare_cached(&self.complete).await?;
                 client
-                    .query_one(&statement, &[&id, payload, &digest])
+                    .query_one(&statement, &[&id, payload, &digest, &judged])
                     .await?
             }
             Call::Resume { payload } => {
                 let statement = client.prepare_cached(&self.resume).await?;
                 client
-                    .query_one(&statement, &[&id, payload, &digest])
+                    .query_one(&statement, &[&id, payload, &digest, &judged])
                     .await?
             }
             Call::Fail { error, terminal } => {
@@ -116,6 +125,7 @@ impl Store {
             word: row.try_get(0)?,
             job: row.try_get(1)?,
             state: row.try_get(2)?,
+            rules: row.try_get(3)?,
         })
     }
 }

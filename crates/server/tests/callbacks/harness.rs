@@ -257,6 +257,27 @@ impl Desk {
         row.unwrap().get(0)
     }
 
+    /// A callback with rules, for an attempt that is open.
+    pub(crate) async fn register_with(&self, attempt: &Attempt, rules: &Value) -> String {
+        let sql = "select rolegate.register_callback($1, $2, $3, '1 hour', true, $4)::text";
+        let Attempt {
+            claim, ordinal, at, ..
+        } = attempt;
+        let row = self
+            .worker
+            .query_one(sql, &[claim, ordinal, at, rules])
+            .await;
+        row.unwrap().get(0)
+    }
+
+    /// A job that waits for an answer that these rules make something of.
+    pub(crate) async fn parked_with(&self, rules: &Value) -> (Attempt, String) {
+        let attempt = self.job().await;
+        let callback = self.register_with(&attempt, rules).await;
+        self.park(&attempt).await;
+        (attempt, callback)
+    }
+
     /// Ends an attempt; false if it had ended.
     pub(crate) async fn end(&self, attempt: &Attempt, state: char, detail: Option<Value>) -> bool {
         let sql = "select cardinality(rolegate.finish_jobs($1, array[$2]::bigint[], \

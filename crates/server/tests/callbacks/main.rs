@@ -6,6 +6,7 @@ mod functions;
 mod harness;
 mod limits;
 mod races;
+mod rules;
 mod signatures;
 mod states;
 mod timeouts;

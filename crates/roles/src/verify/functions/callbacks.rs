@@ -13,9 +13,15 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.register_callback(bigint,smallint,timestamp with time zone,interval,boolean)",
+        "rolegate.register_callback(bigint,smallint,timestamp with time zone,interval,boolean,jsonb)",
         "select rolegate.register_callback(0, 1::smallint, pg_catalog.now(), '1 hour')",
         &["worker"],
+        None,
+    ),
+    function(
+        "rolegate.are_callback_rules(jsonb)",
+        "select rolegate.are_callback_rules('{}')",
+        NOBODY,
         None,
     ),
     function(
@@ -67,13 +73,13 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.answer_callback(uuid,text,jsonb,bytea)",
-        "select rolegate.answer_callback(pg_catalog.gen_random_uuid(), 'complete', null, '')",
+        "rolegate.answer_callback(uuid,text,jsonb,bytea,jsonb)",
+        "select rolegate.answer_callback(pg_catalog.gen_random_uuid(), 'complete', null, '', null)",
         NOBODY,
         None,
     ),
     function(
-        "rolegate.callback_complete(uuid,jsonb,bytea)",
+        "rolegate.callback_complete(uuid,jsonb,bytea,jsonb)",
         "select rolegate.callback_complete(pg_catalog.gen_random_uuid(), null, '')",
         RECEIVER,
         None,
@@ -85,7 +91,7 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.callback_resume(uuid,jsonb,bytea)",
+        "rolegate.callback_resume(uuid,jsonb,bytea,jsonb)",
         "select rolegate.callback_resume(pg_catalog.gen_random_uuid(), null, '')",
         RECEIVER,
         None,

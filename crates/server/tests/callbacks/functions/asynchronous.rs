@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rolegate_auth::callback::{Action, Key, SIGNATURE_HEADER, TIMESTAMP_HEADER, legacy};
+use rolegate_jobs::CallbackRules;
 use rolegate_server::callbacks::Callers;
 use rolegate_server::http_jobs::{CallBack, Mode};
 use rolegate_testkit::{Asked, HttpEndpoint, Reply, for_each_version};
@@ -189,6 +190,35 @@ async fn a_job_of_several_steps_is_resumed() {
         stage.becomes(job, "waiting_external").await;
         let done = receiver.call(&id(&second), Action::Complete, "{}").await;
         assert_eq!(done.state(), "completed");
+        stage.end().await;
+    })
+    .await;
+}
+
+/// What the configuration says about a kind goes along with each of its waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rules_of_a_kind_are_those_of_its_callbacks() {
+    for_each_version(async |db| {
+        let (endpoint, receiver) = (accepting().await, Receiver::start(db).await);
+        let rules = CallbackRules::new()
+            .filter("payload.n == 5")
+            .transform("{'of': payload.n}");
+        let mode = Mode::Async(CallBack {
+            rules: Some(rules),
+            ..calls(&receiver)
+        });
+        let stage = Stage::new(db, vec![kind("f", &endpoint, mode)]).await;
+        let job = stage.enqueue("f", &json!({})).await;
+        stage.becomes(job, "waiting_external").await;
+        let id = id(&request(&endpoint, 1).await);
+        let call = async |n: i32| {
+            let body = format!("{{\"payload\": {{\"n\": {n}, \"x\": 0}}}}");
+            receiver.call(&id, Action::Complete, &body).await
+        };
+        assert_eq!(call(4).await.body["ignored"], true);
+        assert_eq!(call(5).await.state(), "completed");
+        let done = stage.becomes(job, "completed").await;
+        assert_eq!(done["output"], json!({"of": 5}));
         stage.end().await;
     })
     .await;

@@ -52,6 +52,7 @@ pub(super) fn calls(receiver: &Receiver) -> CallBack {
         prefix: PREFIX.to_owned(),
         timeout: Duration::from_hours(1),
         resumable: false,
+        rules: None,
         legacy_signature: false,
     }
 }
