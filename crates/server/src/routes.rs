@@ -3,12 +3,14 @@
 pub(crate) mod admin;
 pub(crate) mod admin_openapi;
 pub(crate) mod asked;
+pub(crate) mod batches;
 pub(crate) mod body;
 pub(crate) mod cron;
 pub(crate) mod dead_letters;
 pub(crate) mod describe;
 pub(crate) mod events;
 pub(crate) mod jobs;
+pub(crate) mod kinds;
 pub(crate) mod login;
 pub(crate) mod members;
 pub(crate) mod method;

@@ -4,7 +4,9 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use serde_json::Value;
 
 use super::App;
-use crate::routes::{admin_openapi, cron, dead_letters, jobs, overview, queues, tokens, workers};
+use crate::routes::{
+    admin_openapi, batches, cron, dead_letters, jobs, kinds, overview, queues, tokens, workers,
+};
 
 /// An endpoint of the admin API. Routes and the OpenAPI document are made of the same list.
 #[derive(Debug)]
@@ -50,6 +52,13 @@ pub const ADMIN_ENDPOINTS: &[AdminEndpoint] = endpoints! {
     "GET" get "/v1/{database}/jobs/{id}" => jobs::show;
     "POST" post "/v1/{database}/jobs/{id}/retry" => jobs::retry;
     "POST" post "/v1/{database}/jobs/{id}/cancel" => jobs::cancel;
+
+    "GET" get "/v1/{database}/jobs/batches" => batches::list;
+    "POST" post "/v1/{database}/jobs/batches" => batches::submit;
+    "POST" post "/v1/{database}/jobs/batches/preview" => batches::preview;
+    "GET" get "/v1/{database}/jobs/batches/{id}" => batches::show;
+    "POST" post "/v1/{database}/jobs/batches/{id}/stop" => batches::stop;
+    "GET" get "/v1/{database}/kinds" => kinds;
 
     "GET" get "/v1/{database}/queues" => queues::list;
     "GET" get "/v1/{database}/queues/{queue}" => queues::show;

@@ -30,6 +30,7 @@ pub(crate) fn document() -> Value {
     let mut schemas = Map::new();
     schemas.insert("Problem".to_owned(), problem());
     schemas.insert("Scopes".to_owned(), scopes_schema());
+    schemas.insert("Batch".to_owned(), super::batches::schema());
     for (name, schema) in super::jobs::schema::schemas() {
         schemas.insert(name.to_owned(), schema);
     }

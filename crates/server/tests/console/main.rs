@@ -1,5 +1,6 @@
 //! The console surface over real HTTP, against real PostgreSQL, under its real logins.
 
+mod batches;
 mod bind;
 mod cron;
 mod dead_letters;

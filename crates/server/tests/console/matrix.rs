@@ -76,6 +76,7 @@ async fn every_route_answers_every_credential_as_committed() {
             for (what, console, credential) in &credentials {
                 let job = prepared(&superuser, &people.producer, route).await;
                 let body = body_for(method, route, &people.target, job);
+                let job = batch(&superuser, route).await.unwrap_or(job);
                 let path = route
                     .replace("{token_id}", id)
                     .replace("{id}", &job.to_string())
@@ -146,12 +147,25 @@ async fn prepared(superuser: &Client, producer: &str, route: &str) -> i64 {
     id
 }
 
+/// A batch that runs, if the route is about one.
+async fn batch(superuser: &Client, route: &str) -> Option<i64> {
+    if !route.contains("/batches/{id}") {
+        return None;
+    }
+    let submit = "select rolegate.submit_batch('cancel', only_kind => 'scan')";
+    let row = superuser.query_one(submit, &[]).await.expect("submitted");
+    Some(row.get(0))
+}
+
 fn body_for(method: &str, route: &str, target: &str, job: i64) -> Value {
     match (method, route.trim_start_matches("/v1/{database}/")) {
         ("POST", "tokens") => json!({"role": target}),
         ("POST", "jobs") => json!({"kind": "print"}),
         ("POST", "jobs/bulk-retry" | "jobs/bulk-cancel") => json!({"ids": [job]}),
         ("POST", "dlq/bulk-retry" | "dlq/bulk-purge") => json!({"all": true}),
+        ("POST", "jobs/batches" | "jobs/batches/preview") => {
+            json!({"action": "cancel", "kind": "print"})
+        }
         ("PATCH", "queues/{queue}") => json!({"aging_seconds": 30}),
         _ => Value::Null,
     }

@@ -56,6 +56,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.kinds(text)",
+        "select rolegate.kinds()",
+        READERS,
+        None,
+    ),
+    function(
         "rolegate.list_jobs(text,text,text,bigint,integer)",
         "select rolegate.list_jobs()",
         READERS,

@@ -1,0 +1,19 @@
+pg_catalog.json_build_object(
+    'id', b.id,
+    'action', b.action,
+    'filter', pg_catalog.json_build_object(
+        'state', b.only_state,
+        'queue', b.only_queue,
+        'kind', b.only_kind,
+        'dead_letters', b.dead_letters),
+    'to_queue', b.to_queue,
+    'to_priority', b.to_priority,
+    'reason', b.reason,
+    'state', b.state,
+    'submitted_by', b.submitted_by,
+    'submitted_at', b.submitted_at,
+    'ended_at', b.ended_at,
+    'looked_at', b.looked_at,
+    'changed', b.changed,
+    'refused', b.refused,
+    'refusal', b.refusal)
