@@ -17,6 +17,7 @@ mod kind;
 mod maintenance;
 mod migrate;
 mod queue;
+mod replication;
 mod roles;
 mod rows;
 mod serve;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub(crate) use connect::open;
+pub(crate) use replication::installation;
 
 const START: &str = "\
 Start here:
@@ -174,6 +176,9 @@ enum Command {
     /// As `rolegate_maintenance`: it is this login that connects, whoever the URL names.
     #[command(subcommand)]
     Maintenance(maintenance::Maintenance),
+    /// The change stream: publish tables, see how it stands, begin a new epoch, remove it.
+    #[command(subcommand)]
+    Replication(replication::Replication),
     /// Says whether a role may do something, and what decides it.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(explain::Explain),
@@ -220,6 +225,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Dlq(command) => dlq::run(command).await,
             Command::Batch(command) => batch::run(command).await,
             Command::Maintenance(command) => maintenance::run(command).await,
+            Command::Replication(command) => replication::run(command).await,
             Command::Explain(command) => explain::run(command).await,
             Command::Audit(command) => audit::run(command, named).await,
             Command::Config(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),

@@ -38,7 +38,7 @@ use crate::config::{
     self, CallbacksFlags, CallbacksSection, CallbacksSurface, Config, FunctionMode, Functions,
     HttpFunction,
 };
-use crate::process::{ConsoleSurface, OldServers, Running, Surfaces};
+use crate::process::{ConsoleSurface, OldServers, ReplicationSurface, Running, Surfaces};
 
 /// The one database of a development installation, in paths and in a private cluster.
 pub(crate) const DATABASE: &str = "app";
@@ -104,6 +104,9 @@ impl Development {
         let superuser = server.superuser().await?;
         people::let_operator_mint(&mut server, &superuser, &everyone).await?;
         drop(superuser);
+        if server.is_private() {
+            publish(&server, &names).await?;
+        }
         let seal_key = seal_key(&data_dir)?;
         let callbacks = callbacks(&data_dir, self.callbacks)?;
         let functions = functions(&data_dir, self.callbacks, &self.functions)?;
@@ -130,6 +133,7 @@ impl Development {
             worker: Some(WorkerConfig::default()),
             functions,
             maintenance: true,
+            replication: server.is_private().then(ReplicationSurface::default),
             metrics_bind: self.metrics,
             listen: ListenLimits::default(),
             shutdown: Duration::from_secs(30),
@@ -189,6 +193,24 @@ async fn prepare_database(server: &mut Server, names: &Names) -> anyhow::Result<
     Ok(())
 }
 
+/// Publishes the tables of the exposed schema, and those of the example: a private cluster has what a change
+/// stream needs. In a database that is somebody else's, event triggers are not ours to make.
+async fn publish(server: &Server, names: &Names) -> anyhow::Result<()> {
+    let mut superuser = server.superuser().await?;
+    let rows = superuser
+        .query(
+            "select n.nspname::text from pg_catalog.pg_namespace n where n.nspname = any ($1)",
+            &[&vec![SCHEMA, "app"]],
+        )
+        .await?;
+    let schemas: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let of = crate::command::installation(names);
+    rolegate_replication::publication::sync(&mut superuser, &of, &schemas)
+        .await
+        .context("replication sync")?;
+    Ok(())
+}
+
 fn database_config(server: &Server, names: &Names, people: &[Person]) -> DatabaseConfig {
     let endpoint = server.endpoint();
     let mode = server.mode();
@@ -232,7 +254,7 @@ fn database_config(server: &Server, names: &Names, people: &[Person]) -> Databas
 
 /// Passwords of the logins of the surfaces beside the gateway, where the server asks for them.
 fn own_passwords(server: &Server, names: &Names) -> BTreeMap<String, SecretString> {
-    ["worker", "receiver", "maintenance"]
+    ["worker", "receiver", "maintenance", "replicator"]
         .iter()
         .filter_map(|last_part| {
             let login = server.wire_login(names.role(last_part));

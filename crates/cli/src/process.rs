@@ -16,6 +16,7 @@ use rolegate_model::{Clock, SystemClock};
 use rolegate_outbound::Client;
 use rolegate_pg::EngineSql;
 use rolegate_pg::wire::{Tls, TlsMode};
+use rolegate_replication::{Feed, FeedBounds, StreamConfig};
 use rolegate_roles::audit::minimum_versions;
 use rolegate_server::callbacks::Callbacks;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig};
@@ -53,6 +54,8 @@ pub(crate) struct Surfaces {
     pub(crate) functions: Functions,
     /// Whether this process does the upkeep of the queue, or stands by for it.
     pub(crate) maintenance: bool,
+    /// `None`: this process reads no change streams.
+    pub(crate) replication: Option<ReplicationSurface>,
     pub(crate) metrics_bind: SocketAddr,
     /// Bounds of the gateway's listener, and of the console's but for its connections.
     pub(crate) listen: ListenLimits,
@@ -65,6 +68,13 @@ pub(crate) struct Surfaces {
 pub(crate) struct ConsoleSurface {
     pub(crate) listen: ConsoleConfig,
     pub(crate) max_connections: usize,
+}
+
+/// Change streams to read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ReplicationSurface {
+    pub(crate) allow_unlimited_wal: bool,
+    pub(crate) bounds: FeedBounds,
 }
 
 /// What to do about a server that lacks fixes a gateway depends on.
@@ -142,6 +152,11 @@ impl Surfaces {
             .filter(|_| self.maintenance)
             .map(maintenance)
             .collect();
+        let streams_of: Vec<_> = self
+            .databases
+            .iter()
+            .filter_map(|database| Some(stream(database, self.replication?)))
+            .collect();
         let databases = self.open(&clock).await?;
 
         let gateway = match self.gateway_bind {
@@ -176,6 +191,7 @@ impl Surfaces {
                 stop_background.clone(),
             ));
         }
+        let feeds = follow(streams_of, &background, &stop_background);
         let mut workers = Vec::new();
         if let Some(config) = &self.worker {
             rolegate_jobs::metrics::describe();
@@ -186,7 +202,7 @@ impl Surfaces {
         }
         let pools = callbacks.iter().map(|callbacks| callbacks.pool().clone());
         let pools = pools.map(|pool| ("callbacks".to_owned(), pool)).collect();
-        let health = Health::probing(databases.clone(), pools, Some(recorder));
+        let health = Health::probing(databases.clone(), pools, feeds, Some(recorder));
         let app = App::new(databases.clone(), self.gateway, stop.clone());
         if let Some(listener) = gateway {
             let router = router::gateway(app.clone());
@@ -369,6 +385,34 @@ fn maintenance(database: &DatabaseConfig) -> MaintenanceConfig {
     };
     let sql = EngineSql::new(&database.engine_schema);
     MaintenanceConfig::new(&database.name, connect, sql)
+}
+
+/// The change stream of a database, read as the login for it, past a pooler.
+fn stream(database: &DatabaseConfig, surface: ReplicationSurface) -> (StreamConfig, Feed) {
+    let connect = rolegate_replication::Connect {
+        endpoint: database.direct_endpoint().clone(),
+        login: database.own_login("replicator"),
+    };
+    let (schema, prefix) = (&database.engine_schema, &database.role_prefix);
+    let config = StreamConfig {
+        allow_unlimited_wal: surface.allow_unlimited_wal,
+        ..StreamConfig::new(&database.name, connect, schema, prefix)
+    };
+    (config, Feed::new(surface.bounds))
+}
+
+/// Reads the streams; their feeds, by their databases' names.
+fn follow(
+    streams: Vec<(StreamConfig, Feed)>,
+    background: &TaskTracker,
+    stop: &CancellationToken,
+) -> Vec<(String, Feed)> {
+    let follow = |(config, feed): (StreamConfig, Feed)| {
+        let followed = (config.database.to_string(), feed.clone());
+        background.spawn(rolegate_replication::run(config, feed, stop.clone()));
+        followed
+    };
+    streams.into_iter().map(follow).collect()
 }
 
 async fn upkeep(recorder: PrometheusHandle, stop: CancellationToken) {

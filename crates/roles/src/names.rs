@@ -6,7 +6,7 @@ use std::borrow::Cow;
 const FIXED: &str = rolegate_model::claims::SETTING;
 
 /// What follows `rolegate_` in the name of one of our roles.
-const ROLES: [&str; 18] = [
+const ROLES: [&str; 19] = [
     "owner",
     "migrator",
     "authenticator",
@@ -25,6 +25,7 @@ const ROLES: [&str; 18] = [
     "on_behalf",
     "grantor",
     "admitted",
+    "publisher",
 ];
 
 /// Key words that PostgreSQL accepts nowhere as an unquoted name.

@@ -1,5 +1,6 @@
 //! Liveness, readiness and metrics: on a listener of their own.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use axum::routing::get;
 use http::{StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
 use rolegate_pg::own::OwnPool;
+use rolegate_replication::{Feed, Status};
 
 use crate::database::Database;
 
@@ -20,6 +22,8 @@ pub struct Health {
     databases: Vec<Arc<Database>>,
     /// Connections of surfaces with a login of their own, by the surfaces' names.
     pools: Vec<(String, OwnPool)>,
+    /// Change streams that this process reads, by their databases' names.
+    feeds: Vec<(String, Feed)>,
     metrics: Option<PrometheusHandle>,
     draining: AtomicBool,
 }
@@ -27,18 +31,20 @@ pub struct Health {
 impl Health {
     /// Answers for these databases.
     pub fn new(databases: Vec<Arc<Database>>, metrics: Option<PrometheusHandle>) -> Arc<Self> {
-        Self::probing(databases, Vec::new(), metrics)
+        Self::probing(databases, Vec::new(), Vec::new(), metrics)
     }
 
-    /// The same, and for surfaces with connections of their own.
+    /// The same, and for surfaces with connections of their own and for change streams.
     pub fn probing(
         databases: Vec<Arc<Database>>,
         pools: Vec<(String, OwnPool)>,
+        feeds: Vec<(String, Feed)>,
         metrics: Option<PrometheusHandle>,
     ) -> Arc<Self> {
         Arc::new(Self {
             databases,
             pools,
+            feeds,
             metrics,
             draining: AtomicBool::new(false),
         })
@@ -59,7 +65,8 @@ pub fn router(health: Arc<Health>) -> Router {
         .with_state(health)
 }
 
-/// Ready when every database answers. Says which one does not, and nothing more.
+/// Ready when every database answers, and in a process that only reads change streams, when it follows each or
+/// stands by for it. Says which one does not, and nothing more.
 async fn readyz(State(health): State<Arc<Health>>) -> impl IntoResponse {
     if health.draining.load(Ordering::Acquire) {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
@@ -82,6 +89,21 @@ async fn readyz(State(health): State<Arc<Health>>) -> impl IntoResponse {
         }
         text.push_str(name);
         text.push_str(if ready { " ok\n" } else { " unreachable\n" });
+    }
+    let alone = health.databases.is_empty() && health.pools.is_empty();
+    for (name, feed) in &health.feeds {
+        let stands = feed.status();
+        if alone && !matches!(stands, Status::Following | Status::StandingBy) {
+            status = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        text.push_str(name);
+        text.push_str(" change stream ");
+        text.push_str(stands.word());
+        if let Some(bytes) = feed.lag() {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ", {bytes} bytes behind");
+        }
+        text.push('\n');
     }
     (status, text)
 }

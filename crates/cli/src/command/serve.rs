@@ -51,6 +51,8 @@ enum Surface {
     Callbacks,
     /// The upkeep of the queue: jobs by the clock, workers that died, space.
     Maintenance,
+    /// Reads the change stream of each database, or stands by for it.
+    Replication,
 }
 
 impl std::fmt::Display for Surface {
@@ -61,6 +63,7 @@ impl std::fmt::Display for Surface {
             Self::Worker => f.write_str("worker"),
             Self::Callbacks => f.write_str("callbacks"),
             Self::Maintenance => f.write_str("maintenance"),
+            Self::Replication => f.write_str("replication"),
         }
     }
 }
@@ -111,6 +114,7 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         worker: runs(Surface::Worker).then_some(plan.worker),
         functions,
         maintenance: runs(Surface::Maintenance),
+        replication: runs(Surface::Replication).then_some(plan.replication),
         metrics_bind: command.metrics.unwrap_or(config.metrics.bind),
         listen: plan.listen,
         shutdown: Duration::from_secs(config.gateway.shutdown_seconds),

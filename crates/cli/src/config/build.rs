@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use rolegate_jobs::WorkerConfig;
 use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::wire::{Address, ChannelBinding, Endpoint, Login, TlsMode};
+use rolegate_replication::FeedBounds;
 use rolegate_server::budget::DefaultBudget;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
 use rolegate_server::serve::ListenLimits;
@@ -17,6 +18,7 @@ use secrecy::SecretString;
 
 use super::bounds;
 use super::tree::{self, Config};
+use crate::process::ReplicationSurface;
 
 /// What is served.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub(crate) struct Plan {
     pub(crate) gateway: GatewayConfig,
     pub(crate) listen: ListenLimits,
     pub(crate) worker: WorkerConfig,
+    pub(crate) replication: ReplicationSurface,
     /// Bytes of the key that seals our signing keys.
     pub(crate) seal_key: Option<Vec<u8>>,
     /// How long a signing key of ours signs.
@@ -70,6 +73,7 @@ pub(crate) fn plan(config: &Config) -> anyhow::Result<Plan> {
         gateway: gateway(config),
         listen: listen(&config.gateway),
         worker: worker(config)?,
+        replication: replication(&config.replication)?,
         seal_key,
         key_life: Duration::from_hours(days * 24),
     })
@@ -95,6 +99,24 @@ fn worker(config: &Config) -> anyhow::Result<WorkerConfig> {
         deadline: (seconds > 0).then(|| Duration::from_secs(seconds)),
         shutdown: Duration::from_secs(section.shutdown_seconds),
         ..WorkerConfig::default()
+    })
+}
+
+fn replication(section: &tree::Replication) -> anyhow::Result<ReplicationSurface> {
+    for (key, value, least, most) in [
+        ("max_kept_commits", section.max_kept_commits, 16, 1_000_000),
+        ("max_kept_bytes", section.max_kept_bytes, 1 << 20, 1 << 30),
+    ] {
+        if !(least..=most).contains(&value) {
+            anyhow::bail!("replication.{key} is {value}; it must be between {least} and {most}");
+        }
+    }
+    Ok(ReplicationSurface {
+        allow_unlimited_wal: section.allow_unlimited_wal,
+        bounds: FeedBounds {
+            commits: section.max_kept_commits,
+            bytes: section.max_kept_bytes,
+        },
     })
 }
 

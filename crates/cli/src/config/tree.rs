@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) worker: Worker,
     /// The callbacks surface: answers from outside to jobs that wait.
     pub(crate) callbacks: Callbacks,
+    /// The replication surface: the change stream.
+    pub(crate) replication: Replication,
     /// The metrics and health listener.
     pub(crate) metrics: Metrics,
     /// Databases by the name they have in paths and in the `db_name` claim.
@@ -216,6 +218,33 @@ impl Default for Worker {
             key_files: BTreeMap::new(),
             outbound: Outbound::default(),
             http: BTreeMap::new(),
+        }
+    }
+}
+
+/// The replication surface.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Replication {
+    /// Make a slot even if `max_slot_wal_keep_size` of the server is -1. A process that stops for good then
+    /// fills the server's disk.
+    pub(crate) allow_unlimited_wal: bool,
+    /// Commits that are kept for a reader in this process that is behind; 16 to 1000000. A reader further behind
+    /// begins anew.
+    #[schemars(range(min = 16, max = 1_000_000), extend("x-unit" = "commits"))]
+    pub(crate) max_kept_commits: usize,
+    /// Bytes of the commits that are kept; 1 MiB to 1 GiB.
+    #[schemars(range(min = 1_048_576, max = 1_073_741_824))]
+    pub(crate) max_kept_bytes: usize,
+}
+
+impl Default for Replication {
+    fn default() -> Self {
+        let bounds = rolegate_replication::FeedBounds::default();
+        Self {
+            allow_unlimited_wal: false,
+            max_kept_commits: bounds.commits,
+            max_kept_bytes: bounds.bytes,
         }
     }
 }

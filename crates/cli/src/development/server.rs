@@ -71,6 +71,11 @@ impl Server {
         }
     }
 
+    /// Whether the cluster is ours.
+    pub(super) fn is_private(&self) -> bool {
+        matches!(self, Self::Private { .. })
+    }
+
     /// A connection of the superuser.
     pub(super) async fn superuser(&self) -> anyhow::Result<Client> {
         match self {

@@ -9,3 +9,4 @@ mod minting;
 mod place;
 mod private;
 mod program;
+mod replication;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rolegate_pg::cluster::Source;
+use rolegate_replication::publication::{self, Installation};
 use tokio_postgres::Client;
 
 use crate::place::Place;
@@ -26,7 +27,15 @@ async fn position(superuser: &Client) -> (String, String) {
 async fn idle(source: Source) {
     let place = Place::start(source).await;
     let superuser = place.cluster.endpoint().connect("postgres", "mine").await;
-    let superuser = superuser.expect("the superuser logs in");
+    let mut superuser = superuser.expect("the superuser logs in");
+    let of = Installation {
+        schema: "rolegate".to_owned(),
+        owner: "rolegate_owner".to_owned(),
+    };
+    let schemas = ["api".to_owned(), "public".to_owned()];
+    publication::sync(&mut superuser, &of, &schemas)
+        .await
+        .expect("published");
     // Vacuuming is the server's own affair.
     for sql in [
         "alter system set autovacuum = off",
@@ -34,9 +43,16 @@ async fn idle(source: Source) {
     ] {
         superuser.batch_execute(sql).await.expect(sql);
     }
-    let surfaces = ["gateway", "console", "worker", "callbacks", "maintenance"];
+    let surfaces = [
+        "gateway",
+        "console",
+        "worker",
+        "callbacks",
+        "maintenance",
+        "replication",
+    ];
     let everything = place.serve_all(&surfaces).await;
-    let standby = place.serve_all(&["maintenance"]).await;
+    let standby = place.serve_all(&["maintenance", "replication"]).await;
     // Something was there to do, and has been done; something else waits for tomorrow.
     let sql = "select rolegate.enqueue('api.note', '[\"idle\"]'); \
         select rolegate.enqueue('api.note', run_at => now() + interval '1 day'); \
@@ -62,6 +78,9 @@ async fn idle(source: Source) {
     }
     tokio::time::sleep(IDLE).await;
     assert_eq!(position(&superuser).await, before);
+    let sql = "select reads from rolegate.change_stream_state()";
+    let reads = superuser.query_one(sql, &[]).await.expect(sql);
+    assert!(reads.get::<_, bool>(0), "nobody reads the change stream");
     // One job is seen.
     superuser
         .batch_execute("select rolegate.enqueue('api.note')")

@@ -29,6 +29,8 @@ password_encryption = 'scram-sha-256'
 wal_level = logical
 max_wal_senders = 20
 max_replication_slots = 20
+# A change stream that nobody reads any more is lost before the disk is full.
+max_slot_wal_keep_size = '1GB'
 max_prepared_transactions = 20
 timezone = 'UTC'
 log_timezone = 'UTC'

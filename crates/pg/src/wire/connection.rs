@@ -30,6 +30,21 @@ pub(crate) enum Incoming {
     TooLong(u8),
 }
 
+/// A message of a stream, or the beginning of one that is too long.
+pub(super) enum Piece {
+    /// The message.
+    Message(Message),
+    /// The first bytes of what a long one copies.
+    Beginning(Bytes),
+}
+
+/// What begins a stream in both directions; `postgres-protocol` has no such message.
+const COPY_BOTH_TAG: u8 = b'W';
+/// What a stream consists of.
+const COPY_DATA_TAG: u8 = b'd';
+/// A tag and a length.
+const HEADER_BYTES: usize = 5;
+
 /// An open connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -173,6 +188,47 @@ impl Connection {
             return Ok(Some(Incoming::TooLong(tag)));
         }
         Ok(self.whole(most)?.map(Incoming::Message))
+    }
+
+    /// The next message that has already arrived whole.
+    pub(super) fn buffered(&mut self) -> io::Result<Option<Message>> {
+        self.whole(MESSAGE_BYTES)
+    }
+
+    /// Takes the message that begins a stream, if that is the next one.
+    pub(super) fn take_copy_both(&mut self) -> bool {
+        match self.announced() {
+            Some((COPY_BOTH_TAG, length)) if length < self.incoming.len() => {
+                self.incoming.advance(length + 1);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The next message of a stream that has already arrived: whole, or its first `beginning` bytes if it
+    /// is longer than `most`, which is more. Of a long one no more than a read is ever held.
+    pub(super) fn piece_within(
+        &mut self,
+        most: usize,
+        beginning: usize,
+    ) -> io::Result<Option<Piece>> {
+        self.skip();
+        let Some((COPY_DATA_TAG, length)) = self.announced().filter(|(_, length)| *length > most)
+        else {
+            return Ok(self.whole(most)?.map(Piece::Message));
+        };
+        let Some(bytes) = self
+            .incoming
+            .get(HEADER_BYTES..HEADER_BYTES.saturating_add(beginning))
+        else {
+            return Ok(None);
+        };
+        let bytes = Bytes::copy_from_slice(bytes);
+        // The length counts itself but not the tag.
+        self.skipping = length.saturating_add(1);
+        self.skip();
+        Ok(Some(Piece::Beginning(bytes)))
     }
 
     /// Waits until more bytes arrive. Cancel safe.

@@ -13,7 +13,7 @@ begin
         'rolegate_gateway', 'rolegate_worker', 'rolegate_receiver', 'rolegate_maintenance',
         'rolegate_console', 'rolegate_replicator', 'rolegate_runtime', 'rolegate_operator',
         'rolegate_viewer', 'rolegate_producer', 'rolegate_requester', 'rolegate_on_behalf',
-        'rolegate_grantor', 'rolegate_admitted'
+        'rolegate_grantor', 'rolegate_admitted', 'rolegate_publisher'
     ] loop
         if not exists (select from pg_catalog.pg_roles r where r.rolname = wanted) then
             execute pg_catalog.format('create role %I', wanted);
@@ -41,6 +41,8 @@ alter role rolegate_producer nologin nosuperuser nocreatedb nocreaterole nobypas
 alter role rolegate_requester nologin nosuperuser nocreatedb nocreaterole nobypassrls noreplication;
 alter role rolegate_on_behalf nologin nosuperuser nocreatedb nocreaterole nobypassrls noreplication;
 alter role rolegate_grantor nologin nosuperuser nocreatedb nocreaterole nobypassrls noreplication;
+-- Owns what event triggers run, and is nobody: no role is a member of it.
+alter role rolegate_publisher nologin noinherit nosuperuser nocreatedb nocreaterole nobypassrls noreplication;
 alter role rolegate_admitted nologin nosuperuser nocreatedb nocreaterole nobypassrls noreplication;
 
 -- Memberships between our own roles.
@@ -75,6 +77,21 @@ $public$;
 -- Made here with its owner, so that nobody else can have made it first.
 create schema if not exists rolegate authorization rolegate_owner;
 
+-- What event triggers run, in the sessions of all who define something, superusers too. Whoever owned these two
+-- functions could make them run as those; so their owner is nobody, and what they call runs as the schema's.
+create or replace function rolegate.note_command() returns event_trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$ begin perform rolegate.note_changed_definitions(); end $$;
+alter function rolegate.note_command() owner to rolegate_publisher;
+revoke execute on function rolegate.note_command() from public;
+create or replace function rolegate.note_drop() returns event_trigger
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$ begin perform rolegate.note_dropped_definitions(); end $$;
+alter function rolegate.note_drop() owner to rolegate_publisher;
+revoke execute on function rolegate.note_drop() from public;
+
 -- A function is executable by PUBLIC from its first moment unless this says otherwise. It has to
 -- be the global default: one for a schema can only add to it.
 alter default privileges for role rolegate_owner revoke execute on functions from public;
@@ -108,6 +125,20 @@ grant execute on function pg_catalog.pg_advisory_xact_lock(bigint), pg_catalog.p
     pg_catalog.pg_advisory_xact_lock_shared(bigint), pg_catalog.pg_try_advisory_xact_lock_shared(bigint),
     pg_catalog.pg_try_advisory_lock(bigint), pg_catalog.pg_prepared_statement()
     to rolegate_owner;
+-- What our functions write into the change stream. The number of its arguments depends on the version.
+do $messages$
+declare
+    f pg_catalog.regprocedure;
+begin
+    for f in
+        select p.oid from pg_catalog.pg_proc p
+        where p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace
+            and p.proname = 'pg_logical_emit_message'
+    loop
+        execute pg_catalog.format('grant execute on function %s to rolegate_owner', f);
+    end loop;
+end
+$messages$;
 -- Whoever was made an administrator of other backends stays one.
 grant execute on function pg_catalog.pg_cancel_backend(integer), pg_catalog.pg_terminate_backend(integer, bigint)
     to pg_signal_backend;

@@ -60,7 +60,7 @@ async fn compare_functions(
             let signature = names.render(function.signature).into_owned();
             (
                 signature,
-                line(grantees, &names.role("owner"), true, &pinned),
+                line(grantees, &names.role(function.owner), true, &pinned),
             )
         })
         .collect();

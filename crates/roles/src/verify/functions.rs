@@ -2,6 +2,7 @@
 
 mod batches;
 mod callbacks;
+mod change_stream;
 mod descriptors;
 mod jobs;
 mod keys;
@@ -24,6 +25,8 @@ pub(super) struct EngineFunction {
     /// What the call gives a login that may make it: `None` for success, else the SQLSTATE that
     /// the function itself raises.
     pub raises: Option<&'static str>,
+    /// Last part of its owner's name.
+    pub owner: &'static str,
 }
 
 const fn function(
@@ -37,6 +40,7 @@ const fn function(
         call,
         grantees,
         raises,
+        owner: "owner",
     }
 }
 
@@ -57,6 +61,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
         .chain(descriptors::FUNCTIONS)
         .chain(schedule::FUNCTIONS)
         .chain(staging::FUNCTIONS)
+        .chain(change_stream::FUNCTIONS)
 }
 
 const FUNCTIONS: &[EngineFunction] = &[
@@ -341,7 +346,15 @@ mod tests {
     use super::PUBLIC;
 
     /// Those whom nobody but an administrator of the cluster can be.
-    const LOGINS: [&str; 5] = ["gateway", "worker", "receiver", "maintenance", "console"];
+    const LOGINS: [&str; 7] = [
+        "gateway",
+        "worker",
+        "receiver",
+        "maintenance",
+        "console",
+        "replicator",
+        "publisher",
+    ];
 
     /// A function that people and applications may call has a section of its own in the reference;
     /// the others have a row. Both say who may execute it.

@@ -201,3 +201,41 @@ async fn a_server_that_only_talks_fills_no_memory_while_a_batch_is_written() {
     drop(connection);
     assert!(talk.await.expect("it ends") <= 2 * READ_AHEAD_BYTES);
 }
+
+#[tokio::test]
+async fn of_a_long_message_of_a_stream_the_beginning_is_kept() {
+    let copied = |content: &[u8]| {
+        let length = u32::try_from(content.len() + 4).expect("short");
+        [&b"d"[..], &length.to_be_bytes(), content].concat()
+    };
+    let both = b"W\0\0\0\x07\0\0\0";
+    let long = copied(&[&b"beginning"[..], &vec![7; 20_000]].concat());
+    let bytes = [&both[..], &long, &copied(b"short"), b"Z\0\0\0\x05I"].concat();
+    let mut connection = connection(bytes);
+    while !connection.take_copy_both() {
+        connection.fill().await.expect("more");
+    }
+    let mut seen = Vec::new();
+    loop {
+        match connection.piece_within(MOST, 9).expect("well formed") {
+            Some(Piece::Beginning(bytes)) => seen.push(bytes),
+            Some(Piece::Message(Message::CopyData(body))) => seen.push(body.into_bytes()),
+            Some(Piece::Message(Message::ReadyForQuery(_))) => break,
+            Some(Piece::Message(_)) => panic!("another message"),
+            None => connection.fill().await.expect("more"),
+        }
+        assert!(connection.incoming.capacity() <= MOST_HELD);
+    }
+    assert_eq!(seen, ["beginning", "short"]);
+    // Of anything but what is copied no beginning is of use.
+    let long = [&b"D"[..], &20_004_u32.to_be_bytes(), &vec![7; 20_000]].concat();
+    let mut connection = self::connection(long);
+    let refused = loop {
+        match connection.piece_within(MOST, 9) {
+            Ok(None) => connection.fill().await.expect("more"),
+            Ok(Some(_)) => panic!("a message"),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.kind(), io::ErrorKind::InvalidData);
+}

@@ -97,10 +97,17 @@ from (values
     ('rolegate_receiver', true), ('rolegate_maintenance', true), ('rolegate_console', true),
     ('rolegate_replicator', true), ('rolegate_runtime', true), ('rolegate_operator', false),
     ('rolegate_viewer', false), ('rolegate_producer', false), ('rolegate_requester', false),
-    ('rolegate_on_behalf', false), ('rolegate_grantor', false), ('rolegate_admitted', false)
+    ('rolegate_on_behalf', false), ('rolegate_grantor', false), ('rolegate_admitted', false),
+    ('rolegate_publisher', false)
 ) w (name, login)
 left join engine e on e.name = w.name
 where e.rolcanlogin is distinct from w.login
+
+union all
+select 'nobody can become the owner of what event triggers run', m.member::pg_catalog.regrole::pg_catalog.text
+from pg_catalog.pg_auth_members m
+join engine e on e.oid = m.roleid
+where e.name = 'rolegate_publisher'
 
 union all
 -- Dependencies of the kinds ACL, initial ACL, owner and policy, here and cluster-wide.

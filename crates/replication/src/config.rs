@@ -1,0 +1,54 @@
+//! Which stream to read, and how.
+
+use std::sync::Arc;
+
+use rolegate_pg::EngineSql;
+use rolegate_pg::wire::{Endpoint, Login};
+
+use crate::assembly::Bounds;
+
+/// How to reach the database, and as whom. Directly: a pooler speaks no replication.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// The login for replication.
+    pub login: Login,
+}
+
+/// A stream and its reader.
+#[derive(Debug, Clone)]
+pub struct StreamConfig {
+    /// Who reads, for people.
+    pub name: String,
+    /// The database in metrics and logs.
+    pub database: Arc<str>,
+    /// How to reach it.
+    pub connect: Connect,
+    /// Statements for its schema.
+    pub sql: Arc<EngineSql>,
+    /// The schema's name: also that of the publication, and the prefix of our messages.
+    pub schema: String,
+    /// What the name of the slot begins with: the prefix of our roles.
+    pub role_prefix: String,
+    /// Make a slot even if nothing limits what it may keep.
+    pub allow_unlimited_wal: bool,
+    /// What a commit may hold.
+    pub bounds: Bounds,
+}
+
+impl StreamConfig {
+    /// With the usual bounds.
+    pub fn new(database: &str, connect: Connect, schema: &str, role_prefix: &str) -> Self {
+        Self {
+            name: format!("rolegate {}", std::process::id()),
+            database: database.into(),
+            connect,
+            sql: EngineSql::new(schema),
+            schema: schema.to_owned(),
+            role_prefix: role_prefix.to_owned(),
+            allow_unlimited_wal: false,
+            bounds: Bounds::default(),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The slot for people: how it stands, and taking it away.
+
+use std::time::Duration;
+
+use rolegate_pg::EngineSql;
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+use tokio_postgres::Client;
+
+use crate::publication::Installation;
+
+/// How long whoever reads may take to let the slot go.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How the change stream of a database stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Overview {
+    /// `wal_level` of the server; there is a stream only with `logical`.
+    pub wal_level: String,
+    /// `max_slot_wal_keep_size` of the server; `-1` is no limit.
+    pub max_slot_wal_keep_size: String,
+    /// Whether there is a publication with its event triggers.
+    pub published: bool,
+    /// The slot.
+    pub slot: Option<Slot>,
+    /// The epoch; `None` if there never was a stream.
+    pub epoch: Option<String>,
+    /// Why it began.
+    pub reason: Option<String>,
+    /// Up to where was read for good.
+    pub position: String,
+    /// Who reads, or read last.
+    pub reader: Option<String>,
+    /// Whether he still does.
+    pub reads: bool,
+}
+
+/// A slot as the server shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Slot {
+    /// Its name.
+    pub name: String,
+    /// Whether it is in use.
+    pub active: bool,
+    /// `reserved`, `extended`, `unreserved` or `lost`.
+    pub wal_status: Option<String>,
+    /// Bytes that the server keeps for it.
+    pub retained_bytes: Option<i64>,
+    /// Bytes that were written and not confirmed.
+    pub behind_bytes: Option<i64>,
+    /// Bytes that may be written before it is lost.
+    pub room_bytes: Option<i64>,
+}
+
+impl Overview {
+    /// Whether changes arrive.
+    pub fn is_well(&self) -> bool {
+        let slot = self.slot.as_ref();
+        self.published
+            && self.reads
+            && slot.is_some_and(|slot| slot.active && slot.wal_status.as_deref() != Some("lost"))
+    }
+}
+
+/// Looks. Any connection whose role may call `change_stream_state`.
+pub async fn overview(
+    client: &Client,
+    of: &Installation,
+    role_prefix: &str,
+) -> Result<Overview, tokio_postgres::Error> {
+    let sql = EngineSql::new(&of.schema).of(include_str!("slot/overview.sql"));
+    let row = client.query_one(&sql, &[&of.schema, &role_prefix]).await?;
+    let slot = match row.try_get("slot_name")? {
+        Some(name) => Some(Slot {
+            name,
+            active: row.try_get("active")?,
+            wal_status: row.try_get("wal_status")?,
+            retained_bytes: row.try_get("retained_bytes")?,
+            behind_bytes: row.try_get("behind_bytes")?,
+            room_bytes: row.try_get("room_bytes")?,
+        }),
+        None => None,
+    };
+    Ok(Overview {
+        wal_level: row.try_get("wal_level")?,
+        max_slot_wal_keep_size: row.try_get("max_slot_wal_keep_size")?,
+        published: row.try_get("published")?,
+        slot,
+        epoch: row.try_get("epoch")?,
+        reason: row.try_get("reason")?,
+        position: row.try_get("position")?,
+        reader: row.try_get("reader")?,
+        reads: row.try_get("reads")?,
+    })
+}
+
+/// Takes the slot away from whoever reads, and drops it. Connected as a superuser, after the publication was
+/// removed: otherwise a reader makes it again. Whether there was one.
+pub async fn drop(client: &Client, role_prefix: &str) -> Result<bool, tokio_postgres::Error> {
+    let end = "select pg_catalog.pg_terminate_backend(s.active_pid) \
+               from pg_catalog.pg_replication_slots s \
+               join pg_catalog.pg_database d on s.slot_name = $1::pg_catalog.text || '_' || d.oid \
+               where d.datname = pg_catalog.current_database() and s.active_pid is not null";
+    let drop = "select pg_catalog.pg_drop_replication_slot(s.slot_name) \
+                from pg_catalog.pg_replication_slots s \
+                join pg_catalog.pg_database d on s.slot_name = $1::pg_catalog.text || '_' || d.oid \
+                where d.datname = pg_catalog.current_database()";
+    let until = Instant::now() + PATIENCE;
+    loop {
+        client.query(end, &[&role_prefix]).await?;
+        match client.query(drop, &[&role_prefix]).await {
+            Ok(rows) => return Ok(!rows.is_empty()),
+            // It is in use still, or again.
+            Err(error)
+                if error.code() == Some(&tokio_postgres::error::SqlState::OBJECT_IN_USE)
+                    && Instant::now() < until =>
+            {
+                sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
