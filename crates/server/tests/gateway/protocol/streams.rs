@@ -48,7 +48,7 @@ async fn read(response: &mut Response, wanted: Option<&str>) -> String {
             }
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(8), all).await;
+    let ended = tokio::time::timeout(Duration::from_secs(30), all).await;
     assert!(ended.is_ok(), "no {wanted:?} in {received:?}");
     received
 }
