@@ -16,6 +16,7 @@ mod open;
 mod pace;
 mod pulse;
 mod running;
+mod shares;
 mod waking;
 
 use std::collections::BTreeMap;
@@ -47,8 +48,11 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub struct WorkerConfig {
     /// Its name in lists; need not be unique.
     pub name: String,
-    /// Queues it serves. In each claim another one comes first, so that none starves.
+    /// Queues it serves; none starves.
     pub queues: Vec<String>,
+    /// Shares of the queues while all of them have jobs, 1 for those that are not named: with 3 and 1
+    /// the first gets three of four.
+    pub weights: BTreeMap<String, u32>,
     /// Jobs that run at the same time.
     pub concurrency: usize,
     /// Jobs that are claimed ahead of their turn, at most. Only short jobs are: what is claimed here
@@ -74,6 +78,7 @@ impl Default for WorkerConfig {
         Self {
             name: "worker".to_owned(),
             queues: vec!["default".to_owned()],
+            weights: BTreeMap::new(),
             concurrency: 16,
             prefetch: 512,
             deadline: Some(Duration::from_mins(5)),

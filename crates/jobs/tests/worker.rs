@@ -422,6 +422,40 @@ async fn rules_that_are_no_expressions_are_refused_before_anything_waits() {
         assert_eq!(row.get::<_, serde_json::Value>(0), expected);
         assert!(row.get::<_, bool>(1));
         assert!(worker.stop().await);
+#[tokio::test]
+async fn queues_get_their_shares() {
+    for_each_version(async |db| {
+        let producer = producer(db).await;
+        let worker = db.connect_as("rolegate_worker").await;
+        let register = "select rolegate.register_worker('made', '', array['much', 'little'])";
+        worker.execute(register, &[]).await.unwrap();
+        for queue in ["little", "much"] {
+            let sql = "select rolegate.enqueue_many('note', \
+                       array(select '{}'::jsonb from generate_series(1, 400)), queue => $1)";
+            producer.execute(sql, &[&queue]).await.unwrap();
+        }
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = Arc::clone(&order);
+        let handlers =
+            Handlers::default().function("note", move |_: serde_json::Value, job: Job| {
+                seen.lock().unwrap().push(job.queue.to_string());
+                async { Outcome::completed() }
+            });
+        let config = WorkerConfig {
+            queues: vec!["much".to_owned(), "little".to_owned()],
+            weights: [("much".to_owned(), 3)].into(),
+            concurrency: 2,
+            prefetch: 8,
+            ..WorkerConfig::default()
+        };
+        let worker = start(db, handlers, config).await;
+        while order.lock().unwrap().len() < 800 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(worker.stop().await);
+        let order = order.lock().unwrap();
+        let much = order[..200].iter().filter(|queue| *queue == "much").count();
+        assert!((135..=165).contains(&much), "{much} of 200");
     })
     .await;
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_channel::Sender;
 use tokio::time::Instant;
 
+use super::shares::Shares;
 use super::waking::Bell;
 use super::{Shared, former};
 use crate::engine::EngineError;
@@ -25,7 +26,7 @@ pub(super) type Ready = (Attempt, Job);
 
 /// Until stopped. Dropping `jobs` at the end is what ends the slots.
 pub(super) async fn run(shared: Arc<Shared>, bell: Bell, jobs: Sender<Ready>) {
-    let mut turn = 0;
+    let mut shares = Shares::new(&shared.names, &shared.config.weights);
     let mut pause = PAUSE.0;
     let mut busy = BUSY.0;
     let mut sleep = Sleep::new(bell, shared.config.poll);
@@ -44,14 +45,13 @@ pub(super) async fn run(shared: Arc<Shared>, bell: Bell, jobs: Sender<Ready>) {
             continue;
         }
         let started = Instant::now();
-        let found = claim(&shared, turn, room, &jobs).await;
+        let found = claim(&shared, &mut shares, room, &jobs).await;
         if !matches!(found, Ok(Found::Again(time)) if time <= BUSY.0) {
             busy = BUSY.0;
         }
         match found {
             Ok(Found::Jobs) => {
                 metrics::claim_took(started.elapsed());
-                turn += 1;
                 sleep.found().await;
             }
             // Somebody else is at work there; he may take his time.
@@ -168,17 +168,15 @@ fn room(shared: &Shared) -> usize {
 
 async fn claim(
     shared: &Shared,
-    turn: usize,
+    shares: &mut Shares,
     room: usize,
     jobs: &Sender<Ready>,
 ) -> Result<Found, EngineError> {
     // Shared with other readers; see `Shared::registration`.
     let registration = shared.registration.read().await;
-    let mut order = registration.queues.clone();
-    if !order.is_empty() {
-        let first = turn % order.len();
-        order.rotate_left(first);
-    }
+    let places = shares.order();
+    let queues = places.iter().map(|place| registration.queues.get(*place));
+    let order: Vec<i32> = queues.flatten().copied().collect();
     let most = i32::try_from(room).unwrap_or(i32::MAX);
     let claimed = shared
         .engine
@@ -207,6 +205,10 @@ async fn claim(
         return Ok(claimed.again.map_or(Found::Nothing, Found::Again));
     }
     metrics::claimed(claimed.jobs.len());
+    shares.took(claimed.jobs.iter().filter_map(|(_, job)| {
+        let mut names = shared.names.iter();
+        names.position(|name| *name == job.queue)
+    }));
     for (attempt, _) in &claimed.jobs {
         shared
             .open
