@@ -6,6 +6,18 @@ use crate::audit::Audit;
 use crate::place::Place;
 use crate::weather::Weather;
 
+/// What the counts are of.
+const HEAD: &str = "# A storm of kills
+
+Jobs of two kinds of workers while workers, the leader and PostgreSQL are killed; debug builds. What is
+counted as lost or ended twice fails the run before anything is printed. Times say how long the test took
+and not how fast the queue is: a trigger looks every job that has ended up in all segments of the ring, which
+are up to 64 here, because their retention is 4 seconds while somebody reads all the time.
+
+| | |
+|---|---|
+";
+
 pub(crate) fn print(place: &Place, weather: &Weather, audit: &Audit, file: Option<&str>) {
     let seconds = |times: &[f64]| {
         let times: Vec<String> = times.iter().map(|time| format!("{time:.1} s")).collect();
@@ -74,7 +86,7 @@ pub(crate) fn print(place: &Place, weather: &Weather, audit: &Audit, file: Optio
             seconds(&[audit.all_empty.as_secs_f64()]),
         ),
     ];
-    let mut text = String::from("| | |\n|---|---|\n");
+    let mut text = String::from(HEAD);
     for (what, value) in rows {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "| {what} | {value} |");

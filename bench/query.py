@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""Queries (`POST /query`) beside pgbench with the same statements, and beside a call of a function that reads
+the same row. Writes results/DATE-query.md."""
+
+import argparse
+import datetime
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from gateway import build
+from harness import installation, machine, rounds
+from harness.children import Children, Failed
+from harness.gateway_report import ratio_text, spread_text, table
+from harness.http_load import HttpTarget, call
+from harness.pgbench import Pgbench
+
+BENCH = Path(__file__).resolve().parent
+TITLES = {
+    "pgbench": "pgbench, same statements as a private query",
+    "private": "private query, a row of a table with a policy",
+    "public": "public query, without a token",
+    "call": "call of a function (`api.echo`)",
+}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("binary", nargs="?", type=Path,
+                        default=BENCH.parent / "target" / "release" / "rolegate",
+                        help="the rolegate to measure (default: target/release/rolegate)")
+    parser.add_argument("--seconds", type=float, default=5, help="of each cell (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="alternating rounds (default 3)")
+    parser.add_argument("--connections", type=lambda text: [int(part) for part in text.split(",")],
+                        default=[1, 16, 64], help="default 1,16,64")
+    return parser.parse_args()
+
+
+def contestants(load, work_dir, ours):
+    jwt = [f"authorization: Bearer {ours.jwt}"]
+
+    def query(name, relation, headers):
+        body = {"sql": f"select id, title from {relation} where id = $1", "params": [7]}
+        return HttpTarget(name, load, work_dir, ours.gateway, "/query", body, headers)
+
+    pgbench = Pgbench(ours, "pgbench_query.sql", "", work_dir)
+    pgbench.variables["n10"] = "standard_conforming_strings"
+    pgbench.variables["path"] = "/query"
+    found = {
+        "pgbench": pgbench,
+        "private": query("private", "api.doc", jwt),
+        "public": query("public", "api.public_doc", []),
+        "call": HttpTarget("call", load, work_dir, ours.gateway, ours.path, call(1), jwt),
+    }
+    for target in found.values():
+        if isinstance(target, HttpTarget):
+            target.probe()
+    return found
+
+
+def main():
+    options = arguments()
+    if not options.binary.is_file():
+        raise Failed(f"{options.binary} is missing: cargo build --release --bin rolegate")
+    work_dir = BENCH / "work"
+    work_dir.mkdir(exist_ok=True)
+    data_dir = Path(tempfile.mkdtemp(prefix="rolegate-bench-"))
+    # Readable to the unprivileged user that PostgreSQL runs as when this is root.
+    data_dir.chmod(0o711)
+    load, _ = build()
+    facts = machine.describe()
+    try:
+        with Children(work_dir) as children:
+            ours = installation.start(children, options.binary.resolve(), data_dir, "system")
+            ours.server.query("postgres", (BENCH / "sql" / "query.sql").read_text())
+            samples = rounds.measure(contestants(load, work_dir, ours), options.connections,
+                                     options.rounds, options.seconds, 1, children.check)
+            version = ours.postgres_version
+    finally:
+        shutil.rmtree(data_dir, ignore_errors=True)
+        for secret in work_dir.glob("*.headers"):
+            secret.unlink()
+    most = max(options.connections)
+    date = datetime.date.today().isoformat()
+    text = "\n\n".join([
+        f"# Queries, {date}",
+        f"PostgreSQL {version}, {facts['cores']} cores shared by all, commit {machine.commit(BENCH)}; "
+        f"{options.rounds} rounds of {options.seconds:g} s. Requests a second, median (least–most).",
+        table(["", *map(str, options.connections)], [
+            [title, *(spread_text(samples.spread(name, count)) for count in options.connections)]
+            for name, title in TITLES.items()
+        ]),
+        table(["ratio", *map(str, options.connections)], [
+            [f"{above} / {below}", *(
+                spread_text(samples.ratio((above, count), (below, count)), ratio_text)
+                for count in options.connections)]
+            for above, below in [("private", "pgbench"), ("public", "private"), ("private", "call")]
+        ]),
+        f"Errors: {samples.errors() or 'none'}. Target: private / pgbench at least 0.8 at {most} connections.",
+    ]) + "\n"
+    (BENCH / "results" / f"{date}-query.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as failure:
+        sys.exit(f"error: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(130)
