@@ -11,6 +11,22 @@ use metrics::{Counter, Histogram};
 use crate::metrics::{HTTP_REQUESTS, HTTP_SECONDS};
 use crate::request::RequestContext;
 
+/// Methods are the clients' words too: those that nobody has standardized are one label.
+fn label_of(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        "TRACE" => "TRACE",
+        "CONNECT" => "CONNECT",
+        _ => "other",
+    }
+}
+
 /// The metrics of a route. Those of usual answers are kept, because finding one by its labels
 /// takes longer than counting.
 #[derive(Debug)]
@@ -49,7 +65,7 @@ impl Meter {
             ),
             requests: metrics::counter!(
                 HTTP_REQUESTS, "surface" => surface, "route" => label,
-                "method" => method.as_str().to_owned(), "status" => status.as_str().to_owned()
+                "method" => label_of(&method), "status" => status.as_str().to_owned()
             ),
             route,
             method,
