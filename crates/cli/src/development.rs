@@ -21,7 +21,7 @@ use rolegate_pg::quote;
 use rolegate_roles::names::Names;
 use rolegate_roles::{bootstrap, migrate};
 use rolegate_server::budget::DefaultBudget;
-use rolegate_server::config::{DatabaseConfig, GatewayConfig};
+use rolegate_server::config::{DatabaseConfig, GatewayConfig, Queries};
 use rolegate_server::console::ConsoleConfig;
 use rolegate_server::serve::ListenLimits;
 use secrecy::SecretString;
@@ -242,6 +242,8 @@ fn database_config(server: &Server, names: &Names, people: &[Person]) -> Databas
         },
         own_connections: 4,
         imported_tokens: false,
+        queries: Queries::Public,
+        query_catalogs: Vec::new(),
         poll_interval: Duration::from_millis(250),
         budget: DefaultBudget {
             concurrency: 1024,

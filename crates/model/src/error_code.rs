@@ -105,6 +105,12 @@ error_codes! {
     /// `Prefer: tx=rollback` is off.
     DryRunDisabled = "dry_run_disabled", "Dry runs are not enabled here.";
 
+    // --- queries
+    /// The text is not one statement that reads, or uses what no query may.
+    QueryRefused = "query_refused", "The query is not one that is run here.";
+    /// Anonymous callers get no answer to it.
+    QueryPrivate = "query_private", "The query is not public.";
+
     // --- events
     /// No such channel, or its check function said no.
     ChannelDenied = "channel_denied", "There is no such channel for this role.";

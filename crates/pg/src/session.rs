@@ -14,6 +14,6 @@ mod reply;
 mod request;
 mod worker;
 
-pub use reply::{Reply, Rows, SessionError};
+pub use reply::{Field, Reply, Rows, SessionError};
 pub use request::{Access, ClaimsSigner, End, Finish, Limits, Request, Reread, Transaction};
 pub(crate) use worker::{Health, Job, Worker, WorkerSettings};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// One statement. Its text never contains anything of a request; that is in `params`.
+/// One statement. Its text contains nothing of a request, except where the request is SQL itself;
+/// what a request gives is in `params`.
 #[derive(Debug, Clone)]
 pub struct Statement {
     /// SQL with `$1`, `$2`, ...
@@ -15,6 +16,8 @@ pub struct Statement {
     pub params: Vec<Option<Bytes>>,
     /// Kept prepared on the connection under a name of ours, for this role and text.
     pub prepared: bool,
+    /// Asks for names and types of the result's columns.
+    pub describe: bool,
 }
 
 impl Statement {
@@ -25,6 +28,7 @@ impl Statement {
             types: Vec::new(),
             params: Vec::new(),
             prepared: false,
+            describe: false,
         }
     }
 
@@ -35,7 +39,15 @@ impl Statement {
             types: Vec::new(),
             params: Vec::new(),
             prepared: true,
+            describe: false,
         }
+    }
+
+    /// Asks for names and types of the result's columns.
+    #[must_use]
+    pub fn described(mut self) -> Self {
+        self.describe = true;
+        self
     }
 
     /// Adds a parameter of type `oid` in text format.

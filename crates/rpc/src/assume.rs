@@ -8,7 +8,7 @@
 //!
 //! The check reads `sql` and `plpgsql` bodies. It is made to refuse what it can't be sure of:
 //! words that start other commands, built-in functions that are not on the list
-//! `assume/builtins.txt`, functions outside the exposed schemas, text whose meaning depends on
+//! `sql/src/builtins.txt`, functions outside the exposed schemas, text whose meaning depends on
 //! settings.
 //!
 //! What it does not follow are the parts of a database that run without being called by name:
@@ -16,28 +16,10 @@
 //! role. They are the same for every caller, no argument of a call becomes SQL in them unless
 //! their author made it so, and `rolegate audit` looks at them.
 
-mod body;
-mod reason;
-mod token;
-mod words;
-
 use std::collections::HashMap;
 
 use rolegate_pg::catalog::{Function, FunctionKind, Snapshot};
-
-pub use body::check_body;
-pub use reason::Reason;
-
-/// What is known about the functions of a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Callee {
-    /// No function of this name is known beside PostgreSQL's own.
-    Unknown,
-    /// Every known function of this name may run.
-    Safe,
-    /// One of them may not.
-    Unsafe,
-}
+use rolegate_sql::{Callee, Reason, check_body, check_transactions};
 
 /// Functions of our schema that are made for callers; all of them are `SECURITY DEFINER` and run
 /// no text of anybody.
@@ -105,7 +87,7 @@ pub fn check(
     let source = function.source.as_deref();
     if function.kind == FunctionKind::Procedure {
         // A declaration does not help: the role would be gone after the commit.
-        body::check_transactions(source.unwrap_or_default())?;
+        check_transactions(source.unwrap_or_default())?;
     }
     for setting in &function.settings {
         let name = setting

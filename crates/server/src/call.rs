@@ -155,7 +155,21 @@ impl Session {
         self.send(request).await.map_err(Problem::from)
     }
 
-    fn admit(&self) -> Result<Permit, RunError> {
+    /// Runs statements of a query as the caller, read-only.
+    pub(crate) async fn run_query(&self, statements: Vec<Statement>) -> Result<Reply, RunError> {
+        let permit = self.admit()?;
+        let mut request = self.request(Vec::new(), None, None, &permit);
+        request.access = Access::ReadOnly;
+        request.transaction = Transaction::Explicit(End::Commit);
+        // The text was read under this rule.
+        let rule = Cow::Borrowed("standard_conforming_strings");
+        request.settings.push((rule, Bytes::from_static(b"on")));
+        request.statements = statements;
+        let outcome = self.exchange(request).await;
+        outcome.map_err(|error| RunError::Session(Box::new(error)))
+    }
+
+    pub(crate) fn admit(&self) -> Result<Permit, RunError> {
         let budget = self.database.budget(&self.caller.facts);
         budget.admit().map_err(|exceeded| {
             RunError::Refused(Box::new(
@@ -164,7 +178,7 @@ impl Session {
         })
     }
 
-    async fn send(&self, request: Request) -> Result<Reply, RunError> {
+    async fn exchange(&self, request: Request) -> Result<Reply, SessionError> {
         let login = self
             .database
             .config
@@ -173,6 +187,11 @@ impl Session {
         if let Err(error) = &outcome {
             log_failure(&self.context, error);
         }
+        outcome
+    }
+
+    async fn send(&self, request: Request) -> Result<Reply, RunError> {
+        let outcome = self.exchange(request).await;
         let code = outcome.as_ref().map_or("failed", |_| "ok");
         metrics::counter!(CALLS, "outcome" => code).increment(1);
         outcome.map_err(|error| RunError::Session(Box::new(error)))

@@ -18,6 +18,17 @@ pub enum Mode {
     Assume,
 }
 
+/// Which SQL of callers is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Queries {
+    /// None.
+    Off,
+    /// Of callers with a token, as their role.
+    Private,
+    /// Also of everybody, what everybody may read.
+    Public,
+}
+
 /// One database behind the gateway.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
@@ -53,6 +64,10 @@ pub struct DatabaseConfig {
     pub own_connections: usize,
     /// Whether bearers of 64 hexadecimal digits are API tokens that were imported from PgArachne.
     pub imported_tokens: bool,
+    /// Which SQL of callers is answered.
+    pub queries: Queries,
+    /// PostgreSQL's own catalogs that queries may read, as `schema.name`.
+    pub query_catalogs: Vec<String>,
     /// Time between two looks at the catalog.
     pub poll_interval: Duration,
     /// Budget of every role; a role's own one makes it narrower.

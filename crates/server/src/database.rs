@@ -30,6 +30,7 @@ pub use crate::direct::DirectError;
 use crate::events::EventHub;
 use crate::identity::run_mode;
 use crate::job_watch::JobWatch;
+use crate::query::Analyses;
 use crate::revocation::{self, Served};
 use crate::stores::{EngineSql, StoredKeys, StoredTokens};
 use crate::streams::Streams;
@@ -59,6 +60,7 @@ pub struct Database {
     claims: Arc<ClaimsSigner>,
     api_tokens: Arc<ApiTokens>,
     verifier: Arc<Verifier>,
+    pub(crate) analyses: Analyses,
     verdicts: ArcSwapOption<(Arc<Snapshot>, Arc<Verdicts>)>,
     /// The last change of the catalog that was acted upon.
     acted: watch::Sender<Change>,
@@ -204,6 +206,7 @@ impl Database {
             claims,
             api_tokens,
             verifier,
+            analyses: Analyses::default(),
             verdicts: ArcSwapOption::empty(),
             acted: watch::Sender::new(Change::default()),
         });

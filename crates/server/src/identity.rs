@@ -34,6 +34,30 @@ pub async fn caller(
     if header.is_some() {
         tracing::trace!(request_id = %context.id, "auth_header_present");
     }
+    let caller = recognize(database, context, header).await?;
+    let principal = &caller.principal;
+    metrics::counter!(AUTHENTICATIONS, "kind" => principal.kind.as_str(), "outcome" => "ok")
+        .increment(1);
+    tracing::debug!(
+        request_id = %context.id, role = %principal.role.name, issuer = %principal.issuer,
+        token_id = %principal.token_id, "auth_verified"
+    );
+    Ok(caller)
+}
+
+/// Who comes without a token, whoever asks.
+pub(crate) async fn anonymous(
+    database: &Database,
+    context: &RequestContext,
+) -> Result<Caller, Problem> {
+    recognize(database, context, None).await
+}
+
+async fn recognize(
+    database: &Database,
+    context: &RequestContext,
+    header: Option<&str>,
+) -> Result<Caller, Problem> {
     let now = database.clock.now();
     let verified = database
         .authenticator
@@ -57,12 +81,6 @@ pub async fn caller(
         .map_err(|refusal| refused(context, &refusal))?;
     // `admit` has refused a role without facts.
     let facts = facts.ok_or_else(|| Problem::new(ErrorCode::RoleUnknown))?;
-    metrics::counter!(AUTHENTICATIONS, "kind" => principal.kind.as_str(), "outcome" => "ok")
-        .increment(1);
-    tracing::debug!(
-        request_id = %context.id, role = %principal.role.name, issuer = %principal.issuer,
-        token_id = %principal.token_id, "auth_verified"
-    );
     Ok(Caller {
         principal: Arc::new(principal),
         facts,

@@ -20,6 +20,7 @@ pub mod login_mode;
 pub mod metrics;
 mod ndjson;
 pub mod problem;
+mod query;
 pub mod request;
 pub mod revocation;
 pub mod router;

@@ -15,6 +15,10 @@ pub const CALLS: &str = "rolegate_calls_total";
 pub const AUTHENTICATIONS: &str = "rolegate_authentications_total";
 /// Calls to callbacks, by action and outcome.
 pub const CALLBACKS: &str = "rolegate_callbacks_total";
+/// Queries that reached the database, by scope (`public`, `private`) and outcome.
+pub const QUERIES: &str = "rolegate_queries_total";
+/// Texts of queries that were found out about, by outcome: `public`, `private`, `refused`.
+pub const ANALYSES: &str = "rolegate_query_analyses_total";
 /// Event streams that are open.
 pub const STREAMS: &str = "rolegate_event_streams";
 
@@ -45,6 +49,8 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
         "Time to the head of the answer"
     );
     describe_counter!(CALLS, "Calls that reached the database, by outcome");
+    describe_counter!(QUERIES, "Queries that reached the database");
+    describe_counter!(ANALYSES, "Texts of queries that were found out about");
     describe_counter!(AUTHENTICATIONS, "Authentications by kind and outcome");
     describe_counter!(CALLBACKS, "Calls to callbacks by action and outcome");
     describe_gauge!(STREAMS, "Open event streams");

@@ -141,7 +141,10 @@ impl Problem {
         );
         if self.status == StatusCode::UNAUTHORIZED && bearer {
             // RFC 6750: no error code if there was no credential at all.
-            let challenge = if self.code == ErrorCode::CredentialMissing {
+            let challenge = if matches!(
+                self.code,
+                ErrorCode::CredentialMissing | ErrorCode::QueryPrivate
+            ) {
                 HeaderValue::from_static("Bearer")
             } else {
                 HeaderValue::from_static("Bearer error=\"invalid_token\"")
@@ -193,6 +196,7 @@ fn status(code: ErrorCode) -> StatusCode {
         | E::TokenRoleMissing
         | E::TokenRevoked
         | E::LoginFailed
+        | E::QueryPrivate
         | E::SignatureInvalid => StatusCode::UNAUTHORIZED,
         E::RoleReserved
         | E::RoleUnknown
@@ -223,6 +227,7 @@ fn status(code: ErrorCode) -> StatusCode {
         | E::CallbackConflict
         | E::JobConflict => StatusCode::CONFLICT,
         E::BodyTooLarge | E::BatchTooLarge | E::ResultTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        E::QueryRefused => StatusCode::UNPROCESSABLE_ENTITY,
         E::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         E::LoginThrottled | E::BudgetExceeded => StatusCode::TOO_MANY_REQUESTS,
         E::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,

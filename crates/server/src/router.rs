@@ -79,6 +79,9 @@ pub const GATEWAY_ROUTES: &[(&str, &str)] = &[
     ("GET", "/api/{database}/events"),
     ("GET", "/api/{database}/{method}"),
     ("POST", "/api/{database}/{method}"),
+    ("POST", "/query"),
+    ("GET", "/query"),
+    ("POST", "/query/explain"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/.well-known/oauth-protected-resource"),
 ];
@@ -117,6 +120,8 @@ fn gateway_routes() -> Router<App> {
             "/api/{database}/{method}",
             get(routes::method::get).post(routes::method::post),
         )
+        .route("/query", get(routes::query::get).post(routes::query::post))
+        .route("/query/explain", post(routes::query_explain::post))
         .route("/.well-known/jwks.json", get(routes::well_known::jwks))
         .route(
             "/.well-known/oauth-protected-resource",

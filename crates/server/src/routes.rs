@@ -16,6 +16,8 @@ pub(crate) mod members;
 pub(crate) mod method;
 pub(crate) mod openapi;
 pub(crate) mod overview;
+pub(crate) mod query;
+pub(crate) mod query_explain;
 pub(crate) mod queues;
 pub(crate) mod rounds;
 pub(crate) mod rpc;

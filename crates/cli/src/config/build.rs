@@ -12,7 +12,7 @@ use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::wire::{Address, ChannelBinding, Endpoint, Login, TlsMode};
 use rolegate_replication::FeedBounds;
 use rolegate_server::budget::DefaultBudget;
-use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
+use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode, Queries};
 use rolegate_server::serve::ListenLimits;
 use secrecy::SecretString;
 
@@ -90,10 +90,19 @@ fn worker(config: &Config) -> anyhow::Result<WorkerConfig> {
             section.concurrency
         );
     }
+    for (queue, weight) in &section.weights {
+        if !section.queues.contains(queue) {
+            anyhow::bail!("worker.weights.{queue}: the queue is not in worker.queues");
+        }
+        if !(1..=1000).contains(weight) {
+            anyhow::bail!("worker.weights.{queue} is {weight}; it must be between 1 and 1000");
+        }
+    }
     let seconds = section.deadline_seconds;
     Ok(WorkerConfig {
         name: "rolegate serve worker".to_owned(),
         queues: section.queues.clone(),
+        weights: section.weights.clone(),
         concurrency: section.concurrency,
         prefetch: section.prefetch,
         deadline: (seconds > 0).then(|| Duration::from_secs(seconds)),
@@ -212,6 +221,12 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
         },
         own_connections: 4,
         imported_tokens: section.api_tokens.imported,
+        queries: match section.query.answers {
+            tree::Queries::Off => Queries::Off,
+            tree::Queries::Private => Queries::Private,
+            tree::Queries::Public => Queries::Public,
+        },
+        query_catalogs: section.query.catalogs.clone(),
         poll_interval: Duration::from_millis(section.poll_interval_ms),
         budget: DefaultBudget {
             requests_per_second: budget.requests_per_second,

@@ -185,6 +185,8 @@ impl Default for Console {
 pub(crate) struct Worker {
     /// Queues it serves; those that are not there are made.
     pub(crate) queues: Vec<String>,
+    /// Shares of these queues while all of them have jobs: queue = weight, 1 if not named.
+    pub(crate) weights: BTreeMap<String, u32>,
     /// Jobs that run at the same time.
     #[schemars(extend("x-unit" = "jobs"))]
     pub(crate) concurrency: usize,
@@ -210,6 +212,7 @@ impl Default for Worker {
         let defaults = rolegate_jobs::WorkerConfig::default();
         Self {
             queues: defaults.queues,
+            weights: defaults.weights,
             concurrency: defaults.concurrency,
             prefetch: defaults.prefetch,
             deadline_seconds: defaults.deadline.map_or(0, |time| time.as_secs()),
@@ -313,6 +316,9 @@ pub(crate) struct Database {
     /// API tokens.
     #[serde(default)]
     pub(crate) api_tokens: ApiTokens,
+    /// SQL of callers.
+    #[serde(default)]
+    pub(crate) query: Query,
     /// Bounds of the connections for callers.
     #[serde(default)]
     pub(crate) pool: Pool,
@@ -356,6 +362,29 @@ pub(crate) enum Mode {
     Login,
     /// Connections are logged in as the authenticator and switch to the role.
     Assume,
+}
+
+/// SQL of callers at one database (`/query`).
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Query {
+    /// Which queries are answered: `off`, `private` or `public`.
+    pub(crate) answers: Queries,
+    /// PostgreSQL's own catalogs that queries may read, as `schema.name`.
+    pub(crate) catalogs: Vec<String>,
+}
+
+/// Which SQL of callers is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Queries {
+    /// None.
+    #[default]
+    Off,
+    /// Of callers with a token, as their role.
+    Private,
+    /// Also of everybody, what everybody may read; needs `anonymous`.
+    Public,
 }
 
 /// API tokens of one database.

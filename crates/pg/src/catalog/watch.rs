@@ -57,6 +57,8 @@ pub struct Change {
     pub privileges: u64,
     /// Functions, types, comments.
     pub functions: u64,
+    /// Tables, views, publications; and functions outside of the exposed schemas.
+    pub relations: u64,
     /// Our own epoch: tokens, keys, budgets, channels, declarations.
     pub epoch: u64,
 }
@@ -95,6 +97,7 @@ struct Fingerprint {
     roles: String,
     privileges: String,
     functions: String,
+    relations: String,
     epoch: i64,
 }
 
@@ -221,6 +224,7 @@ impl Catalog {
         let roles = differs(|f| &f.roles);
         let privileges = differs(|f| &f.privileges);
         let functions = differs(|f| &f.functions);
+        let relations = differs(|f| &f.relations);
         let epoch = last.as_ref().is_none_or(|last| last.epoch != now.epoch);
         let first = last.is_none();
         if functions || epoch {
@@ -246,6 +250,7 @@ impl Catalog {
                 change.roles += u64::from(roles);
                 change.privileges += u64::from(privileges);
                 change.functions += u64::from(functions);
+                change.relations += u64::from(relations);
                 change.epoch += u64::from(epoch);
             });
         }
@@ -281,6 +286,7 @@ async fn fingerprint(
         roles: row.try_get(0)?,
         privileges: row.try_get(1)?,
         functions: row.try_get(2)?,
+        relations: row.try_get(3)?,
         epoch: epoch.try_get(0)?,
     })
 }

@@ -242,6 +242,7 @@ impl SegmentWriter<'_> {
             types: vec![TEXT; params.len()],
             params,
             prepared: true,
+            describe: false,
         };
         self.statement(0, &statement, Step::Settings)?;
         self.segment.check = [
@@ -258,7 +259,12 @@ impl SegmentWriter<'_> {
 
     fn statement(&mut self, role_oid: u32, statement: &Statement, step: Step) -> io::Result<()> {
         if !statement.prepared {
-            return self.unnamed(&statement.sql, &statement.types, &statement.params, step);
+            self.segment.parses.push(None);
+            self.segment.steps.push(step);
+            self.batch.parse("", &statement.sql, &statement.types)?;
+            return self
+                .batch
+                .execute("", &statement.params, statement.describe);
         }
         let name = match self.segment.parsing(role_oid, &statement.sql).map_or_else(
             || self.names.lookup(role_oid, &statement.sql),
@@ -276,7 +282,8 @@ impl SegmentWriter<'_> {
             }
         };
         self.segment.steps.push(step);
-        self.batch.execute(&name, &statement.params)
+        self.batch
+            .execute(&name, &statement.params, statement.describe)
     }
 
     /// A statement of ours: prepared only where no caller can have put another one in its place.
@@ -297,6 +304,7 @@ impl SegmentWriter<'_> {
                 types,
                 params,
                 prepared,
+                describe: false,
             },
             step,
         )

@@ -66,9 +66,9 @@ pub(super) fn write(batch: &mut Batch, prepared: Option<&Prepared>) -> io::Resul
     let seed = [Some(Bytes::from(random_seed()))];
     if let Some(prepared) = prepared {
         for name in &prepared.clean {
-            batch.execute(name, &[])?;
+            batch.execute(name, &[], false)?;
         }
-        batch.execute(&prepared.release, &seed)?;
+        batch.execute(&prepared.release, &seed, false)?;
     } else {
         for sql in CLEAN {
             batch.once(sql, &[], &[])?;

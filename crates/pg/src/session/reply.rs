@@ -13,6 +13,17 @@ pub struct Rows {
     pub columns: usize,
     /// Number of rows.
     pub rows: usize,
+    /// Names and types of the columns, where the statement asked for them.
+    pub fields: Vec<Field>,
+}
+
+/// A column of a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// OID of its type; the base type of a domain.
+    pub type_oid: u32,
 }
 
 impl Rows {

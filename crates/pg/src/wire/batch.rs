@@ -25,8 +25,14 @@ impl Batch {
         frontend::parse(name, sql, types.iter().copied(), &mut self.buffer)
     }
 
-    /// Binds and executes the statement `name`, all rows, text format.
-    pub fn execute(&mut self, name: &str, params: &[Option<Bytes>]) -> io::Result<()> {
+    /// Binds and executes the statement `name`, all rows, text format; `describe` asks for the
+    /// columns before the rows.
+    pub fn execute(
+        &mut self,
+        name: &str,
+        params: &[Option<Bytes>],
+        describe: bool,
+    ) -> io::Result<()> {
         frontend::bind(
             "",
             name,
@@ -46,13 +52,16 @@ impl Batch {
             frontend::BindError::Conversion(error) => io::Error::other(error),
             frontend::BindError::Serialization(error) => error,
         })?;
+        if describe {
+            frontend::describe(b'P', "", &mut self.buffer)?;
+        }
         frontend::execute("", 0, &mut self.buffer)
     }
 
     /// Parses and executes an unnamed statement.
     pub fn once(&mut self, sql: &str, types: &[u32], params: &[Option<Bytes>]) -> io::Result<()> {
         self.parse("", sql, types)?;
-        self.execute("", params)
+        self.execute("", params, false)
     }
 
     /// Forgets a prepared statement.

@@ -12,7 +12,7 @@ use rolegate_model::{Clock, RoleName, SystemClock};
 use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::wire::{Endpoint, Login};
 use rolegate_server::budget::DefaultBudget;
-use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode};
+use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode, Queries};
 use rolegate_server::database::{Database, OpenError, Shared};
 use rolegate_server::router::{self, App};
 use rolegate_server::serve::{ListenLimits, Listener};
@@ -29,6 +29,8 @@ pub(crate) struct Options {
     pub modes: BTreeMap<String, Mode>,
     pub anonymous: bool,
     pub imported_tokens: bool,
+    pub queries: Queries,
+    pub query_catalogs: Vec<String>,
     pub issuers: Vec<IssuerConfig>,
     pub gateway: GatewayConfig,
     pub listen: ListenLimits,
@@ -51,6 +53,8 @@ impl Default for Options {
             modes: BTreeMap::new(),
             anonymous: true,
             imported_tokens: false,
+            queries: Queries::Public,
+            query_catalogs: Vec::new(),
             issuers: Vec::new(),
             gateway: GatewayConfig {
                 dry_run: true,
@@ -125,6 +129,8 @@ impl Gateway {
             },
             own_connections: 3,
             imported_tokens: options.imported_tokens,
+            queries: options.queries,
+            query_catalogs: options.query_catalogs,
             poll_interval: Duration::from_millis(100),
             budget: options.budget,
             endpoint,

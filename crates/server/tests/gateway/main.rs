@@ -14,5 +14,6 @@ mod keys;
 mod matrix;
 mod password;
 mod protocol;
+mod query;
 mod revocation;
 mod smoke;

@@ -37,12 +37,14 @@ fn body_of(method: &str, route: &str) -> Option<&'static str> {
         ("POST", "/api/{database}") => r#"{"jsonrpc": "2.0", "id": 1, "method": "secret"}"#,
         ("POST", "/api/{database}/login") => r#"{"login": "nobody", "password": "wrong"}"#,
         ("POST", "/api/{database}/{method}") => "{}",
+        ("POST", "/query" | "/query/explain") => r#"{"sql": "select n from api.guarded"}"#,
         (
             "GET",
             "/api/{database}/openapi.json"
             | "/api/{database}/openrpc.json"
             | "/api/{database}/events"
             | "/api/{database}/{method}"
+            | "/query"
             | "/.well-known/jwks.json"
             | "/.well-known/oauth-protected-resource",
         ) => "",
@@ -58,6 +60,8 @@ async fn ask(gateway: &Gateway, method: &str, route: &str, credential: Option<&s
         .replace("{method}", "secret");
     let query = if route.ends_with("/events") {
         "?channels=news"
+    } else if route == "/query" && method == "GET" {
+        "?sql=select+n+from+api.guarded"
     } else {
         ""
     };
@@ -97,7 +101,8 @@ async fn every_route_answers_every_credential_as_committed() {
              create function api.may_hear() returns boolean language sql stable \
              as 'select true'; \
              revoke execute on all functions in schema api from public; \
-             grant execute on all functions in schema api to {}; \
+             grant execute on all functions in schema api to {0}; \
+             create table api.guarded as select 1 as n; grant select on api.guarded to {0}; \
              select rolegate.channel('news', 'api.may_hear()'::regprocedure);",
             quote::ident(&right)
         );

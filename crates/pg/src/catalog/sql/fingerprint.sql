@@ -1,4 +1,4 @@
--- Three numbers that change when rights, functions or our own epoch change. Sums of row hashes
+-- Four numbers that change when roles, rights, functions or relations change. Sums of row hashes
 -- need no order and no memory; `xmin` changes with every update of a catalog row.
 select
     -- roles, memberships, their settings
@@ -63,4 +63,30 @@ select
     )
     + (
         select pg_catalog.count(*) from pg_catalog.pg_trigger g where g.tgdeferrable
-    ))::text as functions
+    ))::text as functions,
+    -- what a query can read: tables, views and their texts, every function and operator it could call,
+    -- what is published
+    ((
+        select coalesce(sum(pg_catalog.hashint8extended(c.xmin::text::int8, c.oid::int8)::numeric), 0)
+        from pg_catalog.pg_class c
+        where c.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f')
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashint8extended(r.xmin::text::int8, r.oid::int8)::numeric), 0)
+        from pg_catalog.pg_rewrite r
+        where r.ev_class >= 16384
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashint8extended(p.xmin::text::int8, p.oid::int8)::numeric), 0)
+        from pg_catalog.pg_proc p
+        where p.oid >= 16384
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashint8extended(o.xmin::text::int8, o.oid::int8)::numeric), 0)
+        from pg_catalog.pg_operator o
+        where o.oid >= 16384
+    )
+    + (
+        select coalesce(sum(pg_catalog.hashint8extended(p.xmin::text::int8, p.oid::int8)::numeric), 0)
+        from pg_catalog.pg_publication_rel p
+    ))::text as relations

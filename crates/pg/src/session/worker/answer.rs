@@ -4,11 +4,11 @@ use std::io;
 
 use bytes::Bytes;
 use fallible_iterator::FallibleIterator;
-use postgres_protocol::message::backend::{DataRowBody, Message};
+use postgres_protocol::message::backend::{DataRowBody, Message, RowDescriptionBody};
 
 use super::super::batch::{CHANGED, Segment, Step, WRITTEN};
 use super::super::names::Names;
-use super::super::reply::{Reply, Rows, SessionError};
+use super::super::reply::{Field, Reply, Rows, SessionError};
 use super::super::request::{Finish, Limits, Reread};
 use crate::spool;
 use crate::statement::Statement;
@@ -108,6 +108,7 @@ impl Answer {
                 self.anything_ran = true;
                 self.bound += 1;
             }
+            Message::RowDescription(description) => self.fields(&description)?,
             Message::DataRow(row) => self.row(&row, stream)?,
             Message::CommandComplete(_) | Message::EmptyQueryResponse => {
                 if let Some(Step::Call(index) | Step::Reread(index)) = self.step()
@@ -149,6 +150,21 @@ impl Answer {
 
     fn step(&self) -> Option<Step> {
         self.segment.steps.get(self.completed).copied()
+    }
+
+    fn fields(&mut self, description: &RowDescriptionBody) -> io::Result<()> {
+        if let Some(Step::Call(index)) = self.step()
+            && let Some(rows) = self.reply.results.get_mut(index)
+        {
+            let fields = description.fields().map(|field| {
+                Ok(Field {
+                    name: field.name().to_owned(),
+                    type_oid: field.type_oid(),
+                })
+            });
+            rows.fields = fields.collect()?;
+        }
+        Ok(())
     }
 
     fn row(&mut self, row: &DataRowBody, stream: Option<&spool::Writer>) -> io::Result<()> {
@@ -218,6 +234,7 @@ impl Answer {
                 types: reread.types,
                 params,
                 prepared: true,
+                describe: false,
             };
             (reread.statement, statement)
         });

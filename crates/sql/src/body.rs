@@ -1,9 +1,9 @@
 //! The check of a body.
 
-use super::Callee;
-use super::reason::Reason;
-use super::token::{Token, tokens};
-use super::words::{
+use crate::Callee;
+use crate::reason::Reason;
+use crate::token::{Token, tokens};
+use crate::words::{
     COMMANDS, DYNAMIC, OPENERS, SESSION, SYNTAX, TRANSACTION, is_dangerous, is_harmless_builtin,
 };
 
@@ -28,7 +28,7 @@ pub fn check_body(language: &str, source: &str, callees: Callees<'_>) -> Result<
 }
 
 /// Whether a body is free of transaction control, in whatever language: the word is the same.
-pub(super) fn check_transactions(source: &str) -> Result<(), Reason> {
+pub fn check_transactions(source: &str) -> Result<(), Reason> {
     for token in tokens(source)? {
         if let Token::Word(word) = token
             && TRANSACTION.contains(&word.as_str())

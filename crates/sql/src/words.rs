@@ -1,17 +1,17 @@
 //! Lists of words.
 
 /// Words that are refused wherever they stand unquoted.
-pub(super) const DYNAMIC: &[&str] = &["execute", "prepare", "deallocate"];
+pub(crate) const DYNAMIC: &[&str] = &["execute", "prepare", "deallocate"];
 
 /// Words that end a transaction, refused wherever they stand unquoted.
-pub(super) const TRANSACTION: &[&str] = &["commit", "rollback"];
+pub(crate) const TRANSACTION: &[&str] = &["commit", "rollback"];
 
 /// Words of commands on the session, refused wherever they stand unquoted.
-pub(super) const SESSION: &[&str] = &["reset", "discard", "listen", "unlisten"];
+pub(crate) const SESSION: &[&str] = &["reset", "discard", "listen", "unlisten"];
 
 /// Commands that are refused where a statement starts; elsewhere the words have other uses
 /// (`update ... set`, `on conflict do`).
-pub(super) const COMMANDS: &[&str] = &[
+pub(crate) const COMMANDS: &[&str] = &[
     "abort",
     "alter",
     "analyze",
@@ -40,11 +40,11 @@ pub(super) const COMMANDS: &[&str] = &[
 
 /// Words after which a statement can start. `then`, `else` and `loop` also stand in expressions,
 /// where none of the commands can follow.
-pub(super) const OPENERS: &[&str] = &["begin", "then", "else", "loop"];
+pub(crate) const OPENERS: &[&str] = &["begin", "then", "else", "loop"];
 
 /// Built-in or well-known functions that run SQL text, read tables by name or change the session:
 /// named for the sake of the message, anything else that is not on the list is refused as well.
-pub(super) const DANGEROUS: &[&str] = &[
+pub(crate) const DANGEROUS: &[&str] = &[
     "set_config",
     "ts_stat",
     "ts_rewrite",
@@ -58,7 +58,7 @@ pub(super) const DANGEROUS: &[&str] = &[
 ];
 
 /// Beginnings of such names.
-pub(super) const DANGEROUS_PREFIXES: &[&str] = &[
+pub(crate) const DANGEROUS_PREFIXES: &[&str] = &[
     "dblink",
     "lo_",
     "query_to_",
@@ -74,7 +74,7 @@ pub(super) const DANGEROUS_PREFIXES: &[&str] = &[
 
 /// Words that stand before a parenthesis without being called. Some of them can be the name of a
 /// function, so a known function of the name is looked at all the same.
-pub(super) const SYNTAX: &[&str] = &[
+pub(crate) const SYNTAX: &[&str] = &[
     "all",
     "and",
     "any",
@@ -181,7 +181,7 @@ pub(super) const SYNTAX: &[&str] = &[
 ];
 
 /// Whether a function of this name is one of PostgreSQL's own that are known to be harmless.
-pub(super) fn is_harmless_builtin(name: &str) -> bool {
+pub fn is_harmless_builtin(name: &str) -> bool {
     BUILTINS.lines().any(|builtin| builtin == name)
 }
 
@@ -189,9 +189,29 @@ pub(super) fn is_harmless_builtin(name: &str) -> bool {
 const BUILTINS: &str = include_str!("builtins.txt");
 
 /// Whether a function of this name is dangerous in any schema.
-pub(super) fn is_dangerous(name: &str) -> bool {
+pub fn is_dangerous(name: &str) -> bool {
     DANGEROUS.contains(&name)
         || DANGEROUS_PREFIXES
             .iter()
             .any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether the word can stand before a parenthesis without being called.
+pub fn is_syntax(word: &str) -> bool {
+    SYNTAX.contains(&word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_builtins_holds_nothing_dangerous() {
+        for name in BUILTINS.lines() {
+            assert!(!is_dangerous(name), "{name}");
+            assert!(!name.contains("to_xml"), "{name}");
+        }
+        assert!(is_harmless_builtin("upper"));
+        assert!(!is_harmless_builtin("uppe"));
+    }
 }

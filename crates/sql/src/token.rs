@@ -1,16 +1,20 @@
-//! The words and symbols of a body, read the way PostgreSQL's scanner reads them.
+//! The words and symbols of SQL text, read the way PostgreSQL's scanner reads them.
 
-use super::reason::Reason;
+use std::ops::Range;
 
-/// A token. Constants are only marked: what is inside is no code.
+use crate::reason::Reason;
+
+/// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Token {
+pub enum Token {
     /// A keyword or an unquoted identifier, in lower case.
     Word(String),
     /// A quoted identifier.
     Quoted(String),
-    /// A string, a number or a parameter.
-    Constant,
+    /// A string, as it stands between its quotes: no code.
+    Text(String),
+    /// A number.
+    Number,
     /// `..` of a PL/pgSQL loop.
     Range,
     /// Any other character.
@@ -18,12 +22,13 @@ pub(super) enum Token {
 }
 
 impl Token {
-    pub(super) fn is_word(&self, word: &str) -> bool {
+    /// Whether it is this word without quotes.
+    pub fn is_word(&self, word: &str) -> bool {
         matches!(self, Self::Word(text) if text == word)
     }
 
     /// The name, if it can be one.
-    pub(super) fn name(&self) -> Option<&str> {
+    pub fn name(&self) -> Option<&str> {
         match self {
             Self::Word(text) | Self::Quoted(text) => Some(text),
             _ => None,
@@ -31,21 +36,32 @@ impl Token {
     }
 }
 
-/// Takes a body apart.
-pub(super) fn tokens(source: &str) -> Result<Vec<Token>, Reason> {
+/// Takes text apart.
+pub fn tokens(source: &str) -> Result<Vec<Token>, Reason> {
+    let placed = placed(source)?;
+    Ok(placed.into_iter().map(|(token, _)| token).collect())
+}
+
+/// Takes text apart, with the bytes each token has in it.
+pub fn placed(source: &str) -> Result<Vec<(Token, Range<usize>)>, Reason> {
     let mut scanner = Scanner {
         rest: source,
         tokens: Vec::new(),
         after_escape_string: false,
     };
+    let mut placed: Vec<(Token, Range<usize>)> = Vec::new();
     while !scanner.rest.is_empty() {
+        let start = source.len() - scanner.rest.len();
         scanner.next()?;
+        let end = source.len() - scanner.rest.len();
+        placed.extend(scanner.tokens.drain(..).map(|token| (token, start..end)));
     }
-    Ok(scanner.tokens)
+    Ok(placed)
 }
 
 struct Scanner<'s> {
     rest: &'s str,
+    /// Found since the last look: none after white space, else one.
     tokens: Vec<Token>,
     /// The last token was an `E''` string.
     after_escape_string: bool,
@@ -140,6 +156,7 @@ impl Scanner<'_> {
     }
 
     fn escape_string(&mut self) -> Result<(), Reason> {
+        let whole = self.rest;
         loop {
             let Some(at) = self.rest.find(['\'', '\\']) else {
                 return Err(Reason::Unreadable("a string has no end"));
@@ -154,13 +171,15 @@ impl Scanner<'_> {
             } else if self.rest.starts_with('\'') {
                 self.skip(1);
             } else {
-                self.push(Token::Constant);
+                let end = whole.len() - self.rest.len() - 1;
+                self.push(Token::Text(whole[..end].to_owned()));
                 return Ok(());
             }
         }
     }
 
     fn plain_string(&mut self) -> Result<(), Reason> {
+        let whole = self.rest;
         loop {
             let Some(at) = self.rest.find('\'') else {
                 return Err(Reason::Unreadable("a string has no end"));
@@ -173,7 +192,8 @@ impl Scanner<'_> {
             }
             self.skip(at + 1);
             if !self.rest.starts_with('\'') {
-                self.push(Token::Constant);
+                let end = whole.len() - self.rest.len() - 1;
+                self.push(Token::Text(whole[..end].to_owned()));
                 return Ok(());
             }
             self.skip(1);
@@ -213,8 +233,9 @@ impl Scanner<'_> {
                 let Some(at) = self.rest.find(&delimiter) else {
                     return Err(Reason::Unreadable("a dollar-quoted string has no end"));
                 };
+                let text = self.rest[..at].to_owned();
                 self.skip(at + delimiter.len());
-                self.push(Token::Constant);
+                self.push(Token::Text(text));
             }
             _ => {
                 self.skip(1);
@@ -236,7 +257,7 @@ impl Scanner<'_> {
             end += 1 + digits(&fraction[1..]);
         }
         self.skip(end);
-        self.push(Token::Constant);
+        self.push(Token::Number);
     }
 }
 

@@ -1,0 +1,205 @@
+//! Rows as the bytes of an answer.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use rolegate_pg::session::Rows;
+
+use crate::select::{Column, ColumnText};
+
+/// A form an answer can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A JSON array of objects.
+    Json,
+    /// A JSON object on each line.
+    Ndjson,
+    /// RFC 4180, with a line of names. NULL is an empty field, an empty string is `""`.
+    Csv,
+}
+
+impl Format {
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+        }
+    }
+
+    /// Writes the rows.
+    pub fn encode(self, columns: &[Column], rows: &Rows) -> Bytes {
+        let mut out = BytesMut::with_capacity(64 + rows.values.len() * 16);
+        let keys: Vec<Vec<u8>> = columns.iter().map(|column| quoted(&column.name)).collect();
+        match self {
+            Self::Json => {
+                out.put_u8(b'[');
+                for (index, row) in rows.iter().take(rows.rows).enumerate() {
+                    if index > 0 {
+                        out.put_slice(b",\n");
+                    }
+                    object(&mut out, columns, &keys, row);
+                }
+                out.put_u8(b']');
+            }
+            Self::Ndjson => {
+                for row in rows.iter().take(rows.rows) {
+                    let start = out.len();
+                    object(&mut out, columns, &keys, row);
+                    // White space inside of stored JSON; strings have none of them.
+                    for byte in &mut out[start..] {
+                        if matches!(*byte, b'\n' | b'\r') {
+                            *byte = b' ';
+                        }
+                    }
+                    out.put_u8(b'\n');
+                }
+            }
+            Self::Csv => {
+                csv_line(
+                    &mut out,
+                    columns.iter().map(|column| Some(column.name.as_bytes())),
+                );
+                for row in rows.iter().take(rows.rows) {
+                    csv_line(&mut out, row.iter().map(Option::as_deref));
+                }
+            }
+        }
+        out.freeze()
+    }
+}
+
+fn object(out: &mut BytesMut, columns: &[Column], keys: &[Vec<u8>], row: &[Option<Bytes>]) {
+    out.put_u8(b'{');
+    for (index, ((column, key), text)) in columns.iter().zip(keys).zip(row).enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        out.put_slice(key);
+        out.put_u8(b':');
+        let Some(text) = text else {
+            out.put_slice(b"null");
+            continue;
+        };
+        match column.text {
+            ColumnText::Json | ColumnText::Made => out.put_slice(text),
+            ColumnText::Boolean if text.as_ref() == b"t" => out.put_slice(b"true"),
+            ColumnText::Boolean => out.put_slice(b"false"),
+            // Not so `NaN` and `Infinity`.
+            ColumnText::Number if text.last().is_some_and(u8::is_ascii_digit) => {
+                out.put_slice(text);
+            }
+            ColumnText::Number | ColumnText::String => {
+                out.put_slice(&quoted(&String::from_utf8_lossy(text)));
+            }
+        }
+    }
+    out.put_u8(b'}');
+}
+
+fn quoted(text: &str) -> Vec<u8> {
+    // A string can always be written.
+    serde_json::to_vec(text).unwrap_or_default()
+}
+
+fn csv_line<'f>(out: &mut BytesMut, fields: impl Iterator<Item = Option<&'f [u8]>>) {
+    for (index, field) in fields.enumerate() {
+        if index > 0 {
+            out.put_u8(b',');
+        }
+        let Some(field) = field else { continue };
+        let plain = !field.is_empty()
+            && !field
+                .iter()
+                .any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'));
+        if plain {
+            out.put_slice(field);
+        } else {
+            out.put_u8(b'"');
+            for byte in field {
+                if *byte == b'"' {
+                    out.put_u8(b'"');
+                }
+                out.put_u8(*byte);
+            }
+            out.put_u8(b'"');
+        }
+    }
+    out.put_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(columns: usize, values: &[Option<&'static str>]) -> Rows {
+        let mut rows = Rows::default();
+        rows.columns = columns;
+        rows.rows = values.len() / columns;
+        rows.values = values
+            .iter()
+            .map(|value| value.map(|text| Bytes::from_static(text.as_bytes())))
+            .collect();
+        rows
+    }
+
+    fn column(name: &str, text: ColumnText) -> Column {
+        Column {
+            name: name.into(),
+            text,
+        }
+    }
+
+    fn text(format: Format, columns: &[Column], rows: &Rows) -> String {
+        String::from_utf8(format.encode(columns, rows).to_vec()).expect("UTF-8")
+    }
+
+    #[test]
+    fn json_keeps_every_digit_and_the_order() {
+        let columns = [
+            column("z", ColumnText::Number),
+            column("a\"b", ColumnText::String),
+            column("t", ColumnText::Boolean),
+            column("j", ColumnText::Json),
+        ];
+        let rows = rows(
+            4,
+            &[
+                Some("9007199254740993.10"),
+                Some("x\ny"),
+                Some("t"),
+                Some("{\"a\":\n1}"),
+                Some("NaN"),
+                None,
+                Some("f"),
+                None,
+            ],
+        );
+        assert_eq!(
+            text(Format::Json, &columns, &rows),
+            "[{\"z\":9007199254740993.10,\"a\\\"b\":\"x\\ny\",\"t\":true,\"j\":{\"a\":\n1}},\n\
+             {\"z\":\"NaN\",\"a\\\"b\":null,\"t\":false,\"j\":null}]"
+        );
+        assert_eq!(
+            text(
+                Format::Ndjson,
+                &columns[3..],
+                &self::rows(1, &[Some("{\"a\":\n1}"), None])
+            ),
+            "{\"j\":{\"a\": 1}}\n{\"j\":null}\n"
+        );
+        assert_eq!(text(Format::Json, &columns, &Rows::default()), "[]");
+    }
+
+    #[test]
+    fn csv_tells_null_from_nothing() {
+        let columns = [
+            column("a", ColumnText::String),
+            column("b,c", ColumnText::String),
+        ];
+        let rows = rows(2, &[Some(""), None, Some("say \"x\""), Some("1")]);
+        assert_eq!(
+            text(Format::Csv, &columns, &rows),
+            "a,\"b,c\"\r\n\"\",\r\n\"say \"\"x\"\"\",1\r\n"
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! What the text of a query says by itself, before PostgreSQL sees it.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rolegate_sql::Reason;
+use rolegate_sql::token::{Token, placed};
+
+use crate::refusal::Refusal;
+
+/// Longest text that is looked at.
+pub(crate) const MAX_BYTES: usize = 64 * 1024;
+
+/// Words that stand for a function without parentheses and depend on the session or on the time.
+const SESSION_WORDS: &[&str] = &[
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "system_user",
+    "user",
+];
+
+/// Constants that mean another moment each time they are read as a date.
+const MOMENTS: &[&str] = &["now", "today", "tomorrow", "yesterday"];
+
+/// Characters of operators.
+const OPERATOR: &str = "+-*/<>=~!@#%^&|`?";
+
+/// One statement that may be a query, and the names in it. What a name stands for is not known here:
+/// the sets hold everything it could be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    /// The statement without a semicolon behind it.
+    pub sql: Arc<str>,
+    /// Names in front of a parenthesis.
+    pub called: BTreeSet<String>,
+    /// Names behind a point: `row.name` calls a function if there is no such column.
+    pub attributes: BTreeSet<String>,
+    /// Every name, each by itself.
+    pub names: BTreeSet<String>,
+    /// Names where a type can stand: behind `::`, in `cast(... as ...)`, in front of a string.
+    pub types: BTreeSet<String>,
+    /// Operators.
+    pub operators: BTreeSet<String>,
+    /// Words that depend on the session or on the time.
+    pub session_words: BTreeSet<String>,
+    /// A constant that could mean another moment tomorrow.
+    pub moment: Option<String>,
+    /// The highest `$n`.
+    pub parameters: usize,
+}
+
+impl Text {
+    /// Reads it.
+    pub fn read(sql: &str) -> Result<Self, Refusal> {
+        if sql.len() > MAX_BYTES {
+            return Err(Refusal::TooLong(sql.len(), MAX_BYTES));
+        }
+        if sql.contains('\0') {
+            return Err(Refusal::NullCharacter);
+        }
+        let mut tokens = placed(sql).map_err(unreadable)?;
+        while matches!(tokens.last(), Some((Token::Symbol(';'), _))) {
+            tokens.pop();
+        }
+        let (Some((_, first)), Some((_, last))) = (tokens.first(), tokens.last()) else {
+            return Err(Refusal::Empty);
+        };
+        let sql: Arc<str> = sql[first.start..last.end].into();
+        begins_like_a_query(&tokens)?;
+        let mut text = Self {
+            sql,
+            called: BTreeSet::new(),
+            attributes: BTreeSet::new(),
+            names: BTreeSet::new(),
+            types: types(&tokens),
+            operators: operators(&tokens),
+            session_words: BTreeSet::new(),
+            moment: None,
+            parameters: 0,
+        };
+        for index in 0..tokens.len() {
+            text.take(&tokens, index)?;
+        }
+        Ok(text)
+    }
+
+    fn take(&mut self, tokens: &[(Token, Range<usize>)], index: usize) -> Result<(), Refusal> {
+        let is = |at: Option<usize>, symbol: char| {
+            at.and_then(|at| tokens.get(at))
+                .is_some_and(|(token, _)| *token == Token::Symbol(symbol))
+        };
+        let before = index.checked_sub(1);
+        match &tokens[index].0 {
+            Token::Symbol(';') => return Err(Refusal::SeveralStatements),
+            Token::Symbol('$') => {
+                if let Some((Token::Number, place)) = tokens.get(index + 1)
+                    && place.start == tokens[index].1.end
+                {
+                    // The text begins where its first token does.
+                    let shift = tokens[0].1.start;
+                    let digits = &self.sql[place.start - shift..place.end - shift];
+                    let number = digits.parse().unwrap_or(usize::MAX);
+                    self.parameters = self.parameters.max(number);
+                }
+            }
+            Token::Text(text) => {
+                if self.moment.is_none() {
+                    self.moment = moment(text);
+                }
+            }
+            token @ (Token::Word(name) | Token::Quoted(name)) => {
+                self.names.insert(name.clone());
+                if is(Some(index + 1), '(') {
+                    self.called.insert(name.clone());
+                } else if is(before, '.') {
+                    self.attributes.insert(name.clone());
+                }
+                if matches!(token, Token::Word(_))
+                    && !is(before, '.')
+                    && SESSION_WORDS.contains(&name.as_str())
+                {
+                    self.session_words.insert(name.clone());
+                }
+            }
+            Token::Number | Token::Range | Token::Symbol(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether a constant or parameter could mean another moment tomorrow: the word that does.
+pub fn moment(text: &str) -> Option<String> {
+    // With an escape the word could be written in another way.
+    if text.contains('\\') {
+        return Some(text.chars().take(40).collect());
+    }
+    let lower = text.to_ascii_lowercase();
+    lower
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .find(|word| MOMENTS.contains(word))
+        .map(str::to_owned)
+}
+
+fn unreadable(reason: Reason) -> Refusal {
+    match reason {
+        Reason::Unreadable(why) => Refusal::Unreadable(why),
+        _ => Refusal::Unreadable("it has something unexpected"),
+    }
+}
+
+fn begins_like_a_query(tokens: &[(Token, Range<usize>)]) -> Result<(), Refusal> {
+    let first = tokens
+        .iter()
+        .map(|(token, _)| token)
+        .find(|token| **token != Token::Symbol('('));
+    match first {
+        Some(Token::Word(word)) if matches!(&**word, "select" | "values" | "table" | "with") => {
+            Ok(())
+        }
+        Some(Token::Word(word)) => Err(Refusal::NotAQuery(word.to_uppercase())),
+        Some(_) => Err(Refusal::NotAQuery("something else".to_owned())),
+        None => Err(Refusal::Empty),
+    }
+}
+
+/// Every name of `schema.type`, wherever it could be one.
+fn types(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    // Words in front of the parentheses that are open.
+    let mut open: Vec<bool> = Vec::new();
+    let at = |index: usize| tokens.get(index).map(|(token, _)| token);
+    for (index, (token, _)) in tokens.iter().enumerate() {
+        let before = index.checked_sub(1).and_then(at);
+        let begins = match token {
+            Token::Symbol('(') => {
+                open.push(before.is_some_and(|token| token.is_word("cast")));
+                false
+            }
+            Token::Symbol(')') => {
+                open.pop();
+                false
+            }
+            Token::Symbol(':') => before == Some(&Token::Symbol(':')),
+            token => token.is_word("as") && open.last() == Some(&true),
+        };
+        if begins {
+            let mut next = index + 1;
+            while let Some(name) = at(next).and_then(Token::name) {
+                found.insert(name.to_owned());
+                if at(next + 1) != Some(&Token::Symbol('.')) {
+                    break;
+                }
+                next += 2;
+            }
+        }
+        if matches!(at(index + 1), Some(Token::Text(_))) {
+            found.extend(token.name().map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// Runs of operator characters without anything between them. Where PostgreSQL would end an operator
+/// earlier (a sign behind it), its beginning is one of these as well.
+fn operators(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut run = String::new();
+    let mut end = 0;
+    for (token, place) in tokens {
+        match token {
+            Token::Symbol(c) if OPERATOR.contains(*c) => {
+                if place.start != end {
+                    run.clear();
+                }
+                run.push(*c);
+                end = place.end;
+                for start in 0..run.len() {
+                    if run.is_char_boundary(start) {
+                        found.insert(run[start..].to_owned());
+                    }
+                }
+            }
+            _ => run.clear(),
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+use super::*;
+
+fn read(sql: &str) -> Text {
+    Text::read(sql).unwrap_or_else(|refusal| panic!("{sql}: {refusal}"))
+}
+
+#[test]
+fn one_query_is_taken_without_what_is_around_it() {
+    for (sql, taken) in [
+        ("select 1", "select 1"),
+        (" select 1 ; ; ", "select 1"),
+        ("-- a\n(select 1) -- b", "(select 1)"),
+        ("/* ; */ table t;/* ; */", "table t"),
+        ("values (1), (';')", "values (1), (';')"),
+        (
+            "WITH x AS (select 1) table x",
+            "WITH x AS (select 1) table x",
+        ),
+    ] {
+        assert_eq!(&*read(sql).sql, taken, "{sql}");
+    }
+}
+
+#[test]
+fn anything_else_is_refused() {
+    for (sql, refusal) in [
+        ("", Refusal::Empty),
+        (" -- select 1", Refusal::Empty),
+        (";;", Refusal::Empty),
+        ("((", Refusal::Empty),
+        (
+            "insert into t values (1)",
+            Refusal::NotAQuery("INSERT".into()),
+        ),
+        (
+            "explain analyze select 1",
+            Refusal::NotAQuery("EXPLAIN".into()),
+        ),
+        ("\"select\" 1", Refusal::NotAQuery("something else".into())),
+        ("select 1; select 2", Refusal::SeveralStatements),
+        ("select 1;;drop table t", Refusal::SeveralStatements),
+        ("select '\0'", Refusal::NullCharacter),
+    ] {
+        assert_eq!(Text::read(sql), Err(refusal), "{sql}");
+    }
+    for sql in [
+        "select U&'\\0061'",
+        "select * from u&\"a\"",
+        "select 'a\\' || now() -- '",
+        "select /* /* */ 1",
+        "select 'x",
+        "select $a$ $b$",
+    ] {
+        assert!(
+            matches!(Text::read(sql), Err(Refusal::Unreadable(_))),
+            "{sql}"
+        );
+    }
+    let long = format!("select '{}'", "x".repeat(MAX_BYTES));
+    assert!(matches!(Text::read(&long), Err(Refusal::TooLong(..))));
+}
+
+#[test]
+fn names_are_found_however_they_are_written() {
+    let text = read(
+        "select lower(a), \"now\"(), pg_catalog . upper ( b ), (t).secret, /* f() */ 'g()', x.\"H\" \
+         from only public.t x where a operator(public.===) b",
+    );
+    let called: Vec<_> = text.called.iter().map(String::as_str).collect();
+    assert_eq!(called, ["lower", "now", "operator", "upper"]);
+    let attributes: Vec<_> = text.attributes.iter().map(String::as_str).collect();
+    assert_eq!(attributes, ["H", "secret", "t"]);
+    assert!(text.operators.contains("==="));
+    assert!(!text.names.contains("f") && !text.names.contains("g"));
+}
+
+#[test]
+fn words_of_the_session_are_those_without_quotes() {
+    let words = |sql| read(sql).session_words;
+    assert_eq!(words("select CURRENT_DATE").len(), 1);
+    assert_eq!(words("select current_timestamp(3), user").len(), 2);
+    assert!(words("select \"user\", t.user from t").is_empty());
+}
+
+#[test]
+fn moments_are_found_in_constants() {
+    let found = |sql| read(sql).moment.is_some();
+    for sql in [
+        "select 'now'::timestamptz",
+        "select date 'Today'",
+        "select $$ yesterday 10:00$$::timestamp",
+        "select '{tomorrow}'::date[]",
+        "select e'n\\157w'::timestamptz",
+    ] {
+        assert!(found(sql), "{sql}");
+    }
+    assert!(!found("select 'know', 'nowhere', '2026-01-01', now from t"));
+}
+
+#[test]
+fn types_are_found_where_they_can_stand() {
+    let types = |sql| read(sql).types.into_iter().collect::<Vec<_>>();
+    assert_eq!(
+        types("select 'x'::regclass, cast(1 as api.\"T\")"),
+        ["T", "api", "regclass"]
+    );
+    assert_eq!(
+        types("select (null :: api . t).a, date '2026-01-01'"),
+        ["api", "date", "t"]
+    );
+    assert!(types("select 1 as t, (select 2 as u) as v from w as x").is_empty());
+    assert_eq!(types("select 1::int as t"), ["int"]);
+    assert!(types("select cast((select 1 as t) as int)").contains(&"int".to_owned()));
+}
+
+#[test]
+fn the_highest_parameter_counts() {
+    assert_eq!(read("select $2, $10, '$12', $1x").parameters, 10);
+    assert_eq!(read(" select 1").parameters, 0);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_breaks_it(sql in ".{0,200}") {
+        let _ = Text::read(&sql);
+        let _ = Text::read(&format!("select {sql}"));
+    }
+
+    /// What is taken, put between parentheses, is closed where it was opened.
+    #[test]
+    fn what_is_taken_is_read_the_same_again(sql in "[-a-z0-9 ;'\"$/*().\n]{0,60}") {
+        if let Ok(text) = Text::read(&format!("select {sql}")) {
+            let again = Text::read(&text.sql).expect("read before");
+            proptest::prop_assert_eq!(text, again);
+        }
+    }
+}

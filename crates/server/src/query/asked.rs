@@ -1,0 +1,148 @@
+//! What a request asks for.
+
+use bytes::Bytes;
+use rolegate_model::ErrorCode;
+use rolegate_query::{Refusal, Text};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::outcome;
+use crate::problem::Problem;
+
+/// Values of one query.
+const MOST_PARAMS: usize = 1000;
+
+/// A query with its parameters.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) text: Text,
+    pub(crate) params: Vec<Option<Bytes>>,
+    /// The configured database that was named.
+    pub(crate) database: Option<String>,
+}
+
+/// The members of a body.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Members {
+    sql: Option<String>,
+    params: Option<Vec<Value>>,
+    database: Option<String>,
+}
+
+impl Asked {
+    /// From `{"sql": "...", "params": [...], "database": "..."}`.
+    pub(crate) fn from_json(body: &[u8]) -> Result<Self, Problem> {
+        let members: Members = serde_json::from_slice(body).map_err(|error| {
+            if error.is_data() {
+                Problem::new(ErrorCode::InvalidRequest)
+                    .message(format!("The body does not fit: {error}."))
+                    .hint(
+                        "Send {\"sql\": \"select ...\", \"params\": [...], \"database\": \"...\"}.",
+                    )
+            } else {
+                Problem::new(ErrorCode::ParseError)
+            }
+        })?;
+        Self::new(members)
+    }
+
+    /// From `?sql=...&params=[...]&database=...`.
+    pub(crate) fn from_query(
+        sql: Option<&str>,
+        params: Option<&str>,
+        database: Option<&str>,
+    ) -> Result<Self, Problem> {
+        let params = params.map(serde_json::from_str).transpose().map_err(|_| {
+            Problem::at("params", "is not a JSON array").hint("For example params=[7,\"a\"].")
+        })?;
+        Self::new(Members {
+            sql: sql.map(str::to_owned),
+            params,
+            database: database.map(str::to_owned),
+        })
+    }
+
+    fn new(members: Members) -> Result<Self, Problem> {
+        let sql = members
+            .sql
+            .ok_or_else(|| Problem::at("sql", "is missing").hint("Send one SELECT."))?;
+        let text = Text::read(&sql).map_err(|refusal| outcome::refused(&refusal))?;
+        let values = members.params.unwrap_or_default();
+        if values.len() > MOST_PARAMS {
+            return Err(Problem::at("params", "has too many values")
+                .hint(format!("At most {MOST_PARAMS}.")));
+        }
+        if values.len() != text.parameters {
+            return Err(outcome::refused(&Refusal::Parameters {
+                expected: text.parameters,
+                given: values.len(),
+            }));
+        }
+        Ok(Self {
+            text,
+            params: values.into_iter().map(param).collect(),
+            database: members.database,
+        })
+    }
+}
+
+/// A value as PostgreSQL reads it. Numbers keep every digit.
+fn param(value: Value) -> Option<Bytes> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.into()),
+        other => Some(other.to_string().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(body: &str) -> Vec<Option<Bytes>> {
+        Asked::from_json(body.as_bytes()).expect("asked").params
+    }
+
+    #[test]
+    fn values_become_text() {
+        let asked = params(
+            r#"{"sql": "select $1, $2, $3, $4, $5", "params": [null, "a", 7, true, {"b": [1]}]}"#,
+        );
+        let text: Vec<_> = asked.iter().map(Option::as_deref).collect();
+        assert_eq!(
+            text,
+            [
+                None,
+                Some(&b"a"[..]),
+                Some(b"7"),
+                Some(b"true"),
+                Some(b"{\"b\":[1]}")
+            ]
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        for (body, code) in [
+            ("", ErrorCode::ParseError),
+            ("{", ErrorCode::ParseError),
+            ("[]", ErrorCode::InvalidRequest),
+            ("{}", ErrorCode::InvalidParams),
+            (r#"{"sql": 1}"#, ErrorCode::InvalidRequest),
+            (
+                r#"{"sql": "select 1", "live": true}"#,
+                ErrorCode::InvalidRequest,
+            ),
+            (r#"{"sql": "select $1"}"#, ErrorCode::QueryRefused),
+            (
+                r#"{"sql": "select 1", "params": [1]}"#,
+                ErrorCode::QueryRefused,
+            ),
+            (r#"{"sql": "delete from t"}"#, ErrorCode::QueryRefused),
+        ] {
+            let problem = Asked::from_json(body.as_bytes()).expect_err(body);
+            assert_eq!(problem.code, code, "{body}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `POST /query/explain`: why a query is public or private, what it reads, whether it can be kept.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::query::{finish, from_body};
+use super::rpc;
+use crate::problem::Problem;
+use crate::query::{self, Decision};
+use crate::request::RequestContext;
+use crate::router::App;
+
+pub(crate) async fn post(
+    State(app): State<App>,
+    Extension(context): Extension<RequestContext>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let answer = async {
+        let (session, asked) = from_body(&app, &context, &headers, body).await?;
+        let decision = query::decide(&session, &asked).await?;
+        let document = document(&decision)?;
+        let mut response = rpc::json(StatusCode::OK, Bytes::from(document.to_string()));
+        let kept = HeaderValue::from_static("no-store");
+        response.headers_mut().insert(header::CACHE_CONTROL, kept);
+        Ok(response)
+    };
+    finish(answer.await, &context)
+}
+
+fn document(decision: &Decision) -> Result<Value, Problem> {
+    let analysis = decision.found.analysis().map_err(query::to_caller)?;
+    let columns: Vec<&str> = analysis
+        .columns
+        .iter()
+        .map(|column| &*column.name)
+        .collect();
+    let reads: Vec<String> = analysis
+        .read_set
+        .iter()
+        .map(rolegate_query::Relation::display)
+        .collect();
+    let unkept: Vec<String> = analysis.unkept.iter().map(ToString::to_string).collect();
+    Ok(json!({
+        "scope": decision.scope.as_str(),
+        "runs_as": decision.session.caller.principal.role.name.as_str(),
+        "why_private": decision.why.as_ref().map(ToString::to_string),
+        "columns": columns,
+        "reads": reads,
+        "can_be_kept": unkept.is_empty(),
+        "why_not_kept": unkept,
+    }))
+}
