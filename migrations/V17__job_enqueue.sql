@@ -88,8 +88,40 @@ end
 $$;
 revoke execute on function rolegate.take_unique_key(text, text, bigint, timestamptz) from public;
 
+-- Gives a job that waits for its time, and was never tried, another time and other contents. False if it does not
+-- wait any more, or is somebody else's. The row is locked until the end of the transaction: it does not become
+-- due meanwhile, and nobody else waits for it.
+create function rolegate.replace_scheduled(
+    job_id bigint, run_at timestamptz, held_until timestamptz, lane integer, max_attempts integer,
+    flags smallint, principal bigint, args jsonb, options jsonb
+) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+#variable_conflict use_variable
+begin
+    update rolegate.job_deferred d
+    set run_at = coalesce(replace_scheduled.run_at, pg_catalog.clock_timestamp()),
+        lane = replace_scheduled.lane, max_attempts = replace_scheduled.max_attempts,
+        -- Whose child it is stays.
+        flags = d.flags & ~2::smallint | replace_scheduled.flags,
+        principal = replace_scheduled.principal, args = replace_scheduled.args,
+        options = replace_scheduled.options
+    where d.root = job_id and d.reason is null and d.waits_for is null and rolegate.owns_job(d.principal);
+    if not found then
+        return false;
+    end if;
+    update rolegate.job_unique u set held_until = replace_scheduled.held_until where u.root = job_id;
+    perform rolegate.wake_promoter();
+    return true;
+end
+$$;
+revoke execute on function rolegate.replace_scheduled(
+    bigint, timestamptz, timestamptz, integer, integer, smallint, bigint, jsonb, jsonb) from public;
+
 -- The id of the job. With a unique key that is taken: an error, or (`on_conflict => 'existing'`) the
--- id of the job that has it. The key is free again when the job ends, but not before `unique_for`.
+-- id of the job that has it, or (`replace`) that job gets these contents and this time, if it still waits for
+-- its own; else an error. The key is free again when the job ends, but not before `unique_for`.
 -- Of the jobs of a queue with the same ordering_key one runs at a time, and the next when it has ended,
 -- in the order in which they were enqueued. Those with the same limit_key share the limits that the
 -- queue has for each (set_queue_limits).
@@ -187,10 +219,10 @@ begin
     end if;
 
     if unique_key is not null then
-        if on_conflict is null or on_conflict not in ('error', 'existing') then
+        if on_conflict is null or on_conflict not in ('error', 'existing', 'replace') then
             raise exception using
                 errcode = 'invalid_parameter_value',
-                message = 'on_conflict is error or existing';
+                message = 'on_conflict is error, existing or replace';
         end if;
         -- A transaction has its number before it takes an id: see the table.
         perform pg_catalog.pg_current_xact_id();
@@ -201,10 +233,19 @@ begin
             if on_conflict = 'existing' then
                 return holder;
             end if;
+            if on_conflict = 'replace' and rolegate.replace_scheduled(
+                holder, run_at, pg_catalog.clock_timestamp() + unique_for, lane, max_attempts, flags,
+                principal, args, options)
+            then
+                return holder;
+            end if;
             raise exception using
                 errcode = 'unique_violation',
                 message = pg_catalog.format('job %s has this unique key', holder),
-                hint = 'on_conflict => ''existing'' returns its id instead.';
+                hint = case on_conflict
+                    when 'replace' then 'It does not wait for its time any more, or is somebody else''s.'
+                    else 'on_conflict => ''existing'' returns its id instead.'
+                end;
         end if;
     end if;
 

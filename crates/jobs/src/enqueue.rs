@@ -127,6 +127,12 @@ impl Enqueue {
         self.with("on_conflict", Value::Text("existing".to_owned()))
     }
 
+    /// If another job has the unique key and still waits for its time, it gets these contents and this time,
+    /// and its id is given; else it is an error.
+    pub fn or_replace(self) -> Self {
+        self.with("on_conflict", Value::Text("replace".to_owned()))
+    }
+
     /// The unique key is not free before this time, even if the job ends earlier.
     pub fn unique_for(self, time: Duration) -> Self {
         self.with("unique_for", Value::Interval(time.as_secs_f64()))

@@ -232,3 +232,51 @@ async fn many_jobs_are_one_statement() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_job_that_waits_for_its_time_can_be_replaced() {
+    for_each_version(async |db| {
+        let stage = Stage::new(db).await;
+        let later = |args: i32| {
+            Enqueue::of("report", &args)
+                .unique_key("k")
+                .run_after(Duration::from_hours(1))
+                .or_replace()
+        };
+        let first = later(1).send(&stage.producer).await.unwrap();
+        let second = later(2)
+            .priority(1)
+            .tags(["new"])
+            .unique_for(Duration::from_hours(3));
+        assert_eq!(second.send(&stage.producer).await.unwrap(), first);
+        let made = job(&stage, first).await;
+        let expected =
+            serde_json::json!({"args": 2, "priority": 1, "tags": ["new"], "state": "scheduled"});
+        for (key, value) in expected.as_object().unwrap() {
+            assert_eq!(&made[key], value, "{key}");
+        }
+        let held =
+            "select held_until > clock_timestamp() + interval '2 hours' from rolegate.job_unique";
+        let row = stage.superuser.query_one(held, &[]).await.unwrap();
+        assert!(row.get::<_, bool>(0));
+        // Somebody else's is not his to change.
+        let other = db.create_role("other").await;
+        stage
+            .run(&format!("grant rolegate_producer to {other}"))
+            .await;
+        let other = db.connect_as(&other).await;
+        let refused = later(3).send(&other).await.unwrap_err();
+        assert!(refused.is_duplicate(), "{refused:?}");
+        // At once, and from then on it is not replaced any more.
+        let now = Enqueue::of("report", &4).unique_key("k").or_replace();
+        assert_eq!(now.send(&stage.producer).await.unwrap(), first);
+        stage.tick(Duration::from_mins(1)).await;
+        assert_eq!(job(&stage, first).await["state"], "available");
+        let refused = later(5).send(&stage.producer).await.unwrap_err();
+        assert!(refused.is_duplicate(), "{refused:?}");
+        assert_eq!(job(&stage, first).await["args"], 4);
+        let count: i64 = stage.number("select count(*) from rolegate.job").await;
+        assert_eq!(count, 1);
+    })
+    .await;
+}

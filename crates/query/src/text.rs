@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use rolegate_sql::Reason;
 use rolegate_sql::token::{Token, placed};
+use rolegate_sql::{Reason, is_syntax};
 
 use crate::refusal::Refusal;
 
@@ -202,7 +202,8 @@ fn types(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
                 next += 2;
             }
         }
-        if matches!(at(index + 1), Some(Token::Text(_))) {
+        let keyword = matches!(token, Token::Word(word) if is_syntax(word));
+        if matches!(at(index + 1), Some(Token::Text(_))) && !keyword {
             found.extend(token.name().map(str::to_owned));
         }
     }

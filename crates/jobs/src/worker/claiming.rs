@@ -26,7 +26,7 @@ pub(super) type Ready = (Attempt, Job);
 
 /// Until stopped. Dropping `jobs` at the end is what ends the slots.
 pub(super) async fn run(shared: Arc<Shared>, bell: Bell, jobs: Sender<Ready>) {
-    let mut shares = Shares::new(&shared.names, &shared.config.weights);
+    let mut queues = Shares::new(&shared.names, &shared.config.weights);
     let mut pause = PAUSE.0;
     let mut busy = BUSY.0;
     let mut sleep = Sleep::new(bell, shared.config.poll);
@@ -45,7 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>, bell: Bell, jobs: Sender<Ready>) {
             continue;
         }
         let started = Instant::now();
-        let found = claim(&shared, &mut shares, room, &jobs).await;
+        let found = claim(&shared, &mut queues, room, &jobs).await;
         if !matches!(found, Ok(Found::Again(time)) if time <= BUSY.0) {
             busy = BUSY.0;
         }
@@ -168,13 +168,13 @@ fn room(shared: &Shared) -> usize {
 
 async fn claim(
     shared: &Shared,
-    shares: &mut Shares,
+    owed: &mut Shares,
     room: usize,
     jobs: &Sender<Ready>,
 ) -> Result<Found, EngineError> {
     // Shared with other readers; see `Shared::registration`.
     let registration = shared.registration.read().await;
-    let places = shares.order();
+    let places = owed.order();
     let queues = places.iter().map(|place| registration.queues.get(*place));
     let order: Vec<i32> = queues.flatten().copied().collect();
     let most = i32::try_from(room).unwrap_or(i32::MAX);
@@ -205,7 +205,7 @@ async fn claim(
         return Ok(claimed.again.map_or(Found::Nothing, Found::Again));
     }
     metrics::claimed(claimed.jobs.len());
-    shares.took(claimed.jobs.iter().filter_map(|(_, job)| {
+    owed.took(claimed.jobs.iter().filter_map(|(_, job)| {
         let mut names = shared.names.iter();
         names.position(|name| *name == job.queue)
     }));

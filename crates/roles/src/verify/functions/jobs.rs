@@ -87,6 +87,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.replace_scheduled(bigint,timestamp with time zone,timestamp with time zone,integer,integer,smallint,bigint,jsonb,jsonb)",
+        "select rolegate.replace_scheduled(1, null, null, 1, 1, 0::smallint, 1, '{}', null)",
+        NOBODY,
+        None,
+    ),
+    function(
         "rolegate.enqueue(text,jsonb,text,timestamp with time zone,integer,integer,text,text,interval,interval,text[],jsonb,text,text,text)",
         "select rolegate.enqueue('verify')",
         PRODUCER,

@@ -91,7 +91,7 @@ fn wanted(
         return Err(Problem::at("limit_key", "is there beside `ordering_key`")
             .hint("A job has one of them, or none."));
     }
-    let on_conflict = members.choice("on_conflict", &["error", "existing"])?;
+    let on_conflict = members.choice("on_conflict", &["error", "existing", "replace"])?;
     let trace = match members.text("trace", MAX_TRACE)? {
         Some(trace) => Some(trace),
         // The caller's own, so that its attempts are found under the request that made it.
@@ -155,7 +155,7 @@ pub(crate) fn describe() -> Value {
                          "description": "1 comes first."},
             "max_attempts": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 25},
             "unique_key": {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_KEY},
-            "on_conflict": {"enum": ["error", "existing"], "default": "error"},
+            "on_conflict": {"enum": ["error", "existing", "replace"], "default": "error"},
             "unique_for": seconds(0.0),
             "deadline": seconds(0.001),
             "tags": {"type": ["array", "null"], "maxItems": MAX_TAGS,
