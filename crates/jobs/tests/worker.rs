@@ -422,6 +422,10 @@ async fn rules_that_are_no_expressions_are_refused_before_anything_waits() {
         assert_eq!(row.get::<_, serde_json::Value>(0), expected);
         assert!(row.get::<_, bool>(1));
         assert!(worker.stop().await);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn queues_get_their_shares() {
     for_each_version(async |db| {
