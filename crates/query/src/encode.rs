@@ -132,14 +132,15 @@ mod tests {
     use super::*;
 
     fn rows(columns: usize, values: &[Option<&'static str>]) -> Rows {
-        let mut rows = Rows::default();
-        rows.columns = columns;
-        rows.rows = values.len() / columns;
-        rows.values = values
-            .iter()
-            .map(|value| value.map(|text| Bytes::from_static(text.as_bytes())))
-            .collect();
-        rows
+        Rows {
+            columns,
+            rows: values.len() / columns,
+            values: values
+                .iter()
+                .map(|value| value.map(|text| Bytes::from_static(text.as_bytes())))
+                .collect(),
+            ..Rows::default()
+        }
     }
 
     fn column(name: &str, text: ColumnText) -> Column {

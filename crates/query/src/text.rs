@@ -67,7 +67,7 @@ impl Text {
         if sql.contains('\0') {
             return Err(Refusal::NullCharacter);
         }
-        let mut tokens = placed(sql).map_err(unreadable)?;
+        let mut tokens = placed(sql).map_err(|reason| unreadable(&reason))?;
         while matches!(tokens.last(), Some((Token::Symbol(';'), _))) {
             tokens.pop();
         }
@@ -150,7 +150,7 @@ pub fn moment(text: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn unreadable(reason: Reason) -> Refusal {
+fn unreadable(reason: &Reason) -> Refusal {
     match reason {
         Reason::Unreadable(why) => Refusal::Unreadable(why),
         _ => Refusal::Unreadable("it has something unexpected"),

@@ -214,7 +214,7 @@ fn status(code: ErrorCode) -> StatusCode {
             StatusCode::NOT_FOUND
         }
         E::CallbackGone => StatusCode::GONE,
-        E::CallbackNotJudged => StatusCode::UNPROCESSABLE_ENTITY,
+        E::CallbackNotJudged | E::QueryRefused => StatusCode::UNPROCESSABLE_ENTITY,
         E::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         E::ParseError
         | E::InvalidRequest
@@ -227,7 +227,6 @@ fn status(code: ErrorCode) -> StatusCode {
         | E::CallbackConflict
         | E::JobConflict => StatusCode::CONFLICT,
         E::BodyTooLarge | E::BatchTooLarge | E::ResultTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        E::QueryRefused => StatusCode::UNPROCESSABLE_ENTITY,
         E::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         E::LoginThrottled | E::BudgetExceeded => StatusCode::TOO_MANY_REQUESTS,
         E::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
