@@ -216,9 +216,8 @@ impl Process {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        if timeout(LONG, is).await.is_err() {
-            panic!("it is {:?}, and not {status:?}", self.feed.status());
-        }
+        let came = timeout(LONG, is).await.is_ok();
+        assert!(came, "it is {:?}, and not {status:?}", self.feed.status());
     }
 
     /// Whether it stopped in time.
