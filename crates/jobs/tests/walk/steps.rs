@@ -33,7 +33,8 @@ impl Walk {
         superuser
             .batch_execute(
                 "truncate rolegate.job, rolegate.job_claim, rolegate.job_outcome, rolegate.job_deferred, \
-                     rolegate.job_ended, rolegate.job_worker, rolegate.job_turn; \
+                     rolegate.job_ended, rolegate.job_worker, rolegate.job_declaration, \
+                     rolegate.job_turn; \
                  insert into rolegate.job_turn (segment) values (0); \
                  update rolegate.job_setting set completed_retention = '0'",
             )
