@@ -157,7 +157,7 @@ impl Surfaces {
             .iter()
             .filter_map(|database| Some(stream(database, self.replication?)))
             .collect();
-        let databases = self.open(&clock).await?;
+        let databases = self.open(&clock, &streams_of).await?;
 
         let gateway = match self.gateway_bind {
             Some(bind) => Some(
@@ -239,7 +239,11 @@ impl Surfaces {
     }
 
     /// Opens the databases, if there is a surface that uses what the gateway does.
-    async fn open(&mut self, clock: &Arc<dyn Clock>) -> anyhow::Result<Vec<Arc<Database>>> {
+    async fn open(
+        &mut self,
+        clock: &Arc<dyn Clock>,
+        streams: &[(StreamConfig, Feed)],
+    ) -> anyhow::Result<Vec<Arc<Database>>> {
         let mut databases = Vec::new();
         if self.gateway_bind.is_none() && self.console.is_none() && self.worker.is_none() {
             return Ok(databases);
@@ -250,12 +254,17 @@ impl Surfaces {
                 .as_ref()
                 .map(|(host, port, tls)| password_check(host, *port, *tls, &config, clock))
                 .transpose()?;
+            let feed = streams
+                .iter()
+                .find(|(stream, _)| *stream.database == *config.name)
+                .map(|(_, feed)| feed.clone());
             let shared = Shared {
                 issuers: &self.issuers,
                 sealing_key: self.seal_key.as_deref(),
                 signing_key_life: self.key_life,
                 password,
                 clock: Arc::clone(clock),
+                feed,
             };
             let database = Database::open(config, shared).await?;
             self.old_servers.check(&database)?;

@@ -110,6 +110,8 @@ error_codes! {
     QueryRefused = "query_refused", "The query is not one that is run here.";
     /// Anonymous callers get no answer to it.
     QueryPrivate = "query_private", "The query is not public.";
+    /// The answer behind a cursor is another one by now, or is not for everybody any more.
+    CursorGone = "cursor_gone", "The answer at this address is not there any more.";
 
     // --- events
     /// No such channel, or its check function said no.

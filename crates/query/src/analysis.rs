@@ -42,6 +42,8 @@ pub struct Analysis {
     pub unkept: Vec<Unkept>,
     /// What the planner expects.
     pub plan: Plan,
+    /// Every function and operator in the text is PostgreSQL's own.
+    pub only_builtins: bool,
 }
 
 /// The scope of a query that runs for anonymous callers.
@@ -145,7 +147,7 @@ impl Analysis {
             {
                 return Err(Refusal::Catalog(relation.display()));
             }
-            if !relation.is_view() && !relation.published {
+            if !relation.has_no_rows() && !relation.published {
                 unkept.push(Unkept::Unpublished(relation.display()));
             }
             if let Some(view) = &relation.view {
@@ -157,6 +159,7 @@ impl Analysis {
             read_set: evidence.relations,
             unkept,
             plan,
+            only_builtins: functions.iter().all(|function| function.builtin),
         })
     }
 

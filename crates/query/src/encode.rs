@@ -26,6 +26,13 @@ impl Format {
         }
     }
 
+    /// The form of this media type.
+    pub fn of_media_type(text: &str) -> Option<Self> {
+        [Self::Json, Self::Ndjson, Self::Csv]
+            .into_iter()
+            .find(|format| format.media_type() == text)
+    }
+
     /// Writes the rows.
     pub fn encode(self, columns: &[Column], rows: &Rows) -> Bytes {
         let mut out = BytesMut::with_capacity(64 + rows.values.len() * 16);

@@ -14,7 +14,8 @@ use crate::text::Text;
 /// are called and those that could be an attribute.
 pub const FUNCTIONS_SQL: &str = include_str!("sql/functions.sql");
 
-/// What runs code of users without being called by name: parameters are operators and names.
+/// What runs code of users without being called by name: parameters are operators, names, and those of them that
+/// stand where a type can.
 pub const ASSUME_SQL: &str = include_str!("sql/assume.sql");
 
 /// Whether a type of these names is that of a relation that a role may not read.

@@ -1,7 +1,7 @@
 //! Tables and views a statement reads.
 
 /// What is known of relations, by OID: `oid, schema, name, kind, row security, system, published, text
-/// of the view`. Parameters: the OIDs, our publication.
+/// of the view, columns whose values are the same if their texts are, and their types`. Parameters: the OIDs, our publication.
 pub const RELATIONS_SQL: &str = include_str!("sql/relations.sql");
 
 /// A table, a view, or anything else with rows.
@@ -23,6 +23,8 @@ pub struct Relation {
     pub published: bool,
     /// The text of a view.
     pub view: Option<String>,
+    /// Columns of which two values are equal if and only if their texts are, with the OIDs of their types.
+    pub comparable: Vec<(String, u32)>,
 }
 
 impl Relation {
@@ -31,8 +33,8 @@ impl Relation {
         format!("{}.{}", self.schema, self.name)
     }
 
-    /// Whether its rows are stored elsewhere.
-    pub(crate) fn is_view(&self) -> bool {
-        self.kind == 'v'
+    /// Whether its rows are stored elsewhere: a view, or a table of partitions.
+    pub(crate) fn has_no_rows(&self) -> bool {
+        matches!(self.kind, 'v' | 'p')
     }
 }

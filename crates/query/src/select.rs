@@ -86,6 +86,17 @@ pub fn locks() -> Statement {
     )
 }
 
+/// Which transactions this one has seen, and a position in the log behind all of them. On a standby, which has
+/// no such position, NULL.
+pub const SEEN_SQL: &str = "select pg_catalog.pg_current_snapshot()::pg_catalog.text, \
+     case when pg_catalog.pg_is_in_recovery() then null \
+     else pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text end";
+
+/// The same as a statement of the caller's transaction.
+pub fn seen() -> Statement {
+    Statement::prepared(SEEN_SQL)
+}
+
 /// The rows, with JSON made of what has no plain text of its own. The columns are described again, so
 /// that a table that has changed since is noticed.
 pub fn rows(text: &Text, columns: &[Column], prepared: bool) -> Statement {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rolegate_sql::token::{Token, placed};
 use rolegate_sql::{Reason, is_syntax};
 
+use crate::pinned::{self, OneTable};
 use crate::refusal::Refusal;
 
 /// Longest text that is looked at.
@@ -46,7 +47,8 @@ pub struct Text {
     pub attributes: BTreeSet<String>,
     /// Every name, each by itself.
     pub names: BTreeSet<String>,
-    /// Names where a type can stand: behind `::`, in `cast(... as ...)`, in front of a string.
+    /// Names where a type can stand: behind `::`, in `cast(... as ...)`, in front of a string, behind the name
+    /// of a column.
     pub types: BTreeSet<String>,
     /// Operators.
     pub operators: BTreeSet<String>,
@@ -56,6 +58,10 @@ pub struct Text {
     pub moment: Option<String>,
     /// The highest `$n`.
     pub parameters: usize,
+    /// The one table it reads, with the columns that have one value, if that can be told from the words.
+    pub one_table: Option<OneTable>,
+    /// The order of the rows is asked for.
+    pub ordered: bool,
 }
 
 impl Text {
@@ -86,7 +92,10 @@ impl Text {
             session_words: BTreeSet::new(),
             moment: None,
             parameters: 0,
+            one_table: None,
+            ordered: is_ordered(&tokens),
         };
+        text.one_table = pinned::read(&text.sql, &tokens);
         for index in 0..tokens.len() {
             text.take(&tokens, index)?;
         }
@@ -137,6 +146,19 @@ impl Text {
     }
 }
 
+/// Whether `order by` stands outside of all parentheses.
+fn is_ordered(tokens: &[(Token, Range<usize>)]) -> bool {
+    let mut depth = 0_usize;
+    tokens.windows(2).any(|pair| {
+        match pair[0].0 {
+            Token::Symbol('(') => depth += 1,
+            Token::Symbol(')') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && pair[0].0.is_word("order") && pair[1].0.is_word("by")
+    })
+}
+
 /// Whether a constant or parameter could mean another moment tomorrow: the word that does.
 pub fn moment(text: &str) -> Option<String> {
     // With an escape the word could be written in another way.
@@ -172,17 +194,29 @@ fn begins_like_a_query(tokens: &[(Token, Range<usize>)]) -> Result<(), Refusal> 
     }
 }
 
+/// What stands in parentheses, as far as it matters for types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Group {
+    /// `cast(... as type)`.
+    Cast,
+    /// `as x(column type, ...)`, or what follows the word `columns`.
+    Columns,
+    /// Anything else.
+    Other,
+}
+
 /// Every name of `schema.type`, wherever it could be one.
 fn types(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    // Words in front of the parentheses that are open.
-    let mut open: Vec<bool> = Vec::new();
+    let mut open: Vec<Group> = Vec::new();
     let at = |index: usize| tokens.get(index).map(|(token, _)| token);
+    let is_keyword = |token: &Token| matches!(token, Token::Word(word) if is_syntax(word));
     for (index, (token, _)) in tokens.iter().enumerate() {
         let before = index.checked_sub(1).and_then(at);
         let begins = match token {
             Token::Symbol('(') => {
-                open.push(before.is_some_and(|token| token.is_word("cast")));
+                let earlier = index.checked_sub(2).and_then(at);
+                open.push(group(earlier, before, at(index + 1)));
                 false
             }
             Token::Symbol(')') => {
@@ -190,7 +224,18 @@ fn types(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
                 false
             }
             Token::Symbol(':') => before == Some(&Token::Symbol(':')),
-            token => token.is_word("as") && open.last() == Some(&true),
+            token if token.is_word("as") => open.last() == Some(&Group::Cast),
+            token if token.is_word("returning") => true,
+            token if token.is_word("columns") => {
+                if let Some(last) = open.last_mut() {
+                    *last = Group::Columns;
+                }
+                false
+            }
+            // The name of a column, with its type behind it.
+            token => {
+                open.last() == Some(&Group::Columns) && token.name().is_some() && !is_keyword(token)
+            }
         };
         if begins {
             let mut next = index + 1;
@@ -202,12 +247,33 @@ fn types(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
                 next += 2;
             }
         }
-        let keyword = matches!(token, Token::Word(word) if is_syntax(word));
-        if matches!(at(index + 1), Some(Token::Text(_))) && !keyword {
+        if matches!(at(index + 1), Some(Token::Text(_))) && !is_keyword(token) {
             found.extend(token.name().map(str::to_owned));
         }
     }
     found
+}
+
+fn group(earlier: Option<&Token>, before: Option<&Token>, first: Option<&Token>) -> Group {
+    let is = |token: Option<&Token>, words: &[&str]| {
+        words
+            .iter()
+            .any(|word| token.is_some_and(|token| token.is_word(word)))
+    };
+    if is(before, &["cast", "treat", "xmlserialize"]) {
+        return Group::Cast;
+    }
+    let query = ["select", "values", "table", "with"];
+    let named = before.is_some_and(|token| {
+        token.name().is_some() && !matches!(token, Token::Word(word) if is_syntax(word))
+    });
+    let alias = is(before, &["as", "columns"])
+        || (named && (is(earlier, &["as"]) || earlier == Some(&Token::Symbol(')'))));
+    if alias && !is(first, &query) {
+        Group::Columns
+    } else {
+        Group::Other
+    }
 }
 
 /// Runs of operator characters without anything between them. Where PostgreSQL would end an operator

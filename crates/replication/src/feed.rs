@@ -173,13 +173,13 @@ impl Feed {
         self.0.asked.notified().await;
     }
 
-    /// Goes on where it was.
-    pub(crate) fn follows(&self) {
+    /// Goes on where it was. This and what follows is for whoever feeds it.
+    pub fn follows(&self) {
         self.change(|ring| ring.set_status(Status::Following));
     }
 
     /// Begins anew: nothing that was told before holds.
-    pub(crate) fn begins(&self, epoch: &Epoch, at: Lsn, why: Why) {
+    pub fn begins(&self, epoch: &Epoch, at: Lsn, why: Why) {
         let lost = Lost {
             epoch: epoch.clone(),
             at,
@@ -188,11 +188,13 @@ impl Feed {
         self.change(|ring| ring.lose(lost));
     }
 
-    pub(crate) fn tell(&self, commit: Commit) {
+    /// The next commit.
+    pub fn tell(&self, commit: Commit) {
         self.change(|ring| ring.push(commit));
     }
 
-    pub(crate) fn pass(&self, lsn: Lsn) {
+    /// Everything up to here has been told.
+    pub fn pass(&self, lsn: Lsn) {
         self.0.version.send_if_modified(|version| {
             let passed = self.ring().pass(lsn);
             *version += u64::from(passed);

@@ -47,6 +47,18 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// A relation whose rows begin with the columns of its key.
+    pub fn new(schema: &str, name: &str, identity: Identity, key: Box<[KeyColumn]>) -> Self {
+        Self {
+            schema: schema.into(),
+            name: name.into(),
+            identity,
+            places: (0_u16..).take(key.len()).collect(),
+            key,
+            layout: 0,
+        }
+    }
+
     pub(crate) fn of(relation: &Relation<'_>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned().into_boxed_str();
         let (places, key) = (0_u16..)

@@ -157,10 +157,24 @@ impl Session {
 
     /// Runs statements of a query as the caller, read-only.
     pub(crate) async fn run_query(&self, statements: Vec<Statement>) -> Result<Reply, RunError> {
+        self.read(statements, Transaction::Explicit(End::Commit))
+            .await
+    }
+
+    /// The same, all of them in one snapshot.
+    pub(crate) async fn run_snapshot(&self, statements: Vec<Statement>) -> Result<Reply, RunError> {
+        self.read(statements, Transaction::Snapshot).await
+    }
+
+    async fn read(
+        &self,
+        statements: Vec<Statement>,
+        transaction: Transaction,
+    ) -> Result<Reply, RunError> {
         let permit = self.admit()?;
         let mut request = self.request(Vec::new(), None, None, &permit);
         request.access = Access::ReadOnly;
-        request.transaction = Transaction::Explicit(End::Commit);
+        request.transaction = transaction;
         // The text was read under this rule.
         let rule = Cow::Borrowed("standard_conforming_strings");
         request.settings.push((rule, Bytes::from_static(b"on")));

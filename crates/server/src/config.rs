@@ -68,6 +68,8 @@ pub struct DatabaseConfig {
     pub queries: Queries,
     /// PostgreSQL's own catalogs that queries may read, as `schema.name`.
     pub query_catalogs: Vec<String>,
+    /// Answers that are kept for everybody.
+    pub query_cache: QueryCache,
     /// Time between two looks at the catalog.
     pub poll_interval: Duration,
     /// Budget of every role; a role's own one makes it narrower.
@@ -78,6 +80,30 @@ impl DatabaseConfig {
     /// Where what needs a session that lasts connects to.
     pub fn direct_endpoint(&self) -> &Endpoint {
         self.direct.as_ref().unwrap_or(&self.endpoint)
+    }
+}
+
+/// Answers of queries that are kept for everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryCache {
+    /// Bytes of them in this process.
+    pub bytes: usize,
+    /// How long a cursor (`/q/...`), whose rows never change, may be kept elsewhere.
+    pub max_age: Duration,
+    /// How long the answer to `GET /query` may be kept elsewhere before it is asked for again.
+    pub fresh: Duration,
+    /// How long after that it may still be given out while it is asked for again.
+    pub stale: Duration,
+}
+
+impl Default for QueryCache {
+    fn default() -> Self {
+        Self {
+            bytes: 256 * 1024 * 1024,
+            max_age: Duration::from_hours(72),
+            fresh: Duration::from_secs(1),
+            stale: Duration::from_secs(10),
+        }
     }
 }
 

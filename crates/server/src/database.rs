@@ -17,6 +17,7 @@ use rolegate_pg::catalog::{Catalog, CatalogConfig, CatalogError, Change, RoleFac
 use rolegate_pg::own::{OwnPool, OwnPoolError};
 use rolegate_pg::pools::Pools;
 use rolegate_pg::quote;
+use rolegate_replication::Feed;
 use rolegate_rpc::assume::Verdicts;
 use secrecy::SecretString;
 use tokio::sync::watch;
@@ -24,13 +25,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::Budget;
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, Queries};
 use crate::direct;
 pub use crate::direct::DirectError;
 use crate::events::EventHub;
 use crate::identity::run_mode;
 use crate::job_watch::JobWatch;
-use crate::query::Analyses;
+use crate::query::{Analyses, Shelf};
 use crate::revocation::{self, Served};
 use crate::stores::{EngineSql, StoredKeys, StoredTokens};
 use crate::streams::Streams;
@@ -61,6 +62,10 @@ pub struct Database {
     api_tokens: Arc<ApiTokens>,
     verifier: Arc<Verifier>,
     pub(crate) analyses: Analyses,
+    /// What is committed, if this process reads it.
+    pub(crate) feed: Option<Feed>,
+    /// Answers for everybody, if there are any and this process reads what is committed.
+    pub(crate) shelf: Option<Shelf>,
     verdicts: ArcSwapOption<(Arc<Snapshot>, Arc<Verdicts>)>,
     /// The last change of the catalog that was acted upon.
     acted: watch::Sender<Change>,
@@ -125,6 +130,8 @@ pub struct Shared<'a> {
     pub password: Option<PasswordCheck>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// What is committed in the database; `None`: this process does not read it.
+    pub feed: Option<Feed>,
 }
 
 impl Database {
@@ -185,6 +192,10 @@ impl Database {
             .map(|schema| quote::ident(schema))
             .collect();
         let search_path = format!("{}, pg_temp", search_path.join(", ")).into();
+        let public = config.queries == Queries::Public && config.anonymous.is_some();
+        // Where nothing is followed nothing is kept, but cursors of other processes are answered.
+        let feed = shared.feed.clone().unwrap_or_default();
+        let shelf = public.then(|| Shelf::new(feed, config.query_cache.bytes));
         let database = Arc::new(Self {
             config,
             catalog,
@@ -207,6 +218,8 @@ impl Database {
             api_tokens,
             verifier,
             analyses: Analyses::default(),
+            feed: shared.feed,
+            shelf,
             verdicts: ArcSwapOption::empty(),
             acted: watch::Sender::new(Change::default()),
         });
@@ -234,6 +247,24 @@ impl Database {
                 &self.config.budget,
             ))
         })
+    }
+
+    /// The state of the catalog that what is known of queries belongs to.
+    pub(crate) fn catalog_state(&self) -> rolegate_query::cache::Catalog {
+        let Change {
+            roles,
+            privileges,
+            functions,
+            relations,
+            epoch,
+        } = *self.catalog.changes().borrow();
+        // The stream tells definitions sooner than the poll finds them.
+        let told = self
+            .shelf
+            .as_ref()
+            .map_or(0, |shelf| shelf.cache.definitions());
+        // Declarations of safe functions are part of the epoch.
+        [roles, privileges, functions + epoch, relations + told]
     }
 
     /// `server_version` of the cluster.
@@ -290,6 +321,16 @@ impl Database {
         let events = Arc::clone(&self.events);
         let token = stop.clone();
         tasks.spawn(async move { events.run(token).await });
+
+        if self.shelf.is_some() {
+            let database = Arc::clone(self);
+            let token = stop.clone();
+            tasks.spawn(async move {
+                if let Some(shelf) = &database.shelf {
+                    shelf.follow(&database, token).await;
+                }
+            });
+        }
 
         let job_watch = Arc::clone(&self.job_watch);
         let token = stop.clone();

@@ -19,6 +19,12 @@ pub const CALLBACKS: &str = "rolegate_callbacks_total";
 pub const QUERIES: &str = "rolegate_queries_total";
 /// Texts of queries that were found out about, by outcome: `public`, `private`, `refused`.
 pub const ANALYSES: &str = "rolegate_query_analyses_total";
+/// Answers for everybody, by outcome: `found`, `made`, `superseded`, `torn`, `unkept`, `unfollowed`.
+pub const QUERY_CACHE: &str = "rolegate_query_cache_total";
+/// Bytes of kept answers.
+pub const QUERY_CACHE_BYTES: &str = "rolegate_query_cache_bytes";
+/// Kept answers.
+pub const QUERY_CACHE_ENTRIES: &str = "rolegate_query_cache_entries";
 /// Event streams that are open.
 pub const STREAMS: &str = "rolegate_event_streams";
 
@@ -51,6 +57,9 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(CALLS, "Calls that reached the database, by outcome");
     describe_counter!(QUERIES, "Queries that reached the database");
     describe_counter!(ANALYSES, "Texts of queries that were found out about");
+    describe_counter!(QUERY_CACHE, "Answers for everybody, found or made");
+    describe_gauge!(QUERY_CACHE_BYTES, Unit::Bytes, "Kept answers");
+    describe_gauge!(QUERY_CACHE_ENTRIES, "Kept answers");
     describe_counter!(AUTHENTICATIONS, "Authentications by kind and outcome");
     describe_counter!(CALLBACKS, "Calls to callbacks by action and outcome");
     describe_gauge!(STREAMS, "Open event streams");

@@ -213,7 +213,7 @@ fn status(code: ErrorCode) -> StatusCode {
         E::FunctionNotFound | E::DatabaseUnknown | E::NotFound | E::CallbackNotFound => {
             StatusCode::NOT_FOUND
         }
-        E::CallbackGone => StatusCode::GONE,
+        E::CallbackGone | E::CursorGone => StatusCode::GONE,
         E::CallbackNotJudged | E::QueryRefused => StatusCode::UNPROCESSABLE_ENTITY,
         E::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         E::ParseError

@@ -7,26 +7,39 @@
 mod analyses;
 mod asked;
 mod assume;
+mod evaluate;
+mod flights;
+mod kept;
+mod making;
 mod outcome;
+mod since;
+mod sources;
 
 pub(crate) use analyses::Analyses;
-pub(crate) use asked::Asked;
+pub(crate) use asked::{Asked, Wanted};
+pub(crate) use evaluate::{Evaluated, evaluate};
+pub(crate) use kept::Shelf;
 pub(crate) use outcome::to_caller;
+pub(crate) use since::Since;
+pub(crate) use sources::Source;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rolegate_model::{CredentialKind, ErrorCode};
-use rolegate_pg::session::Rows;
+use rolegate_query::cache::{Entry, Hash};
 use rolegate_query::encode::Format;
-use rolegate_query::{Analysis, Verdict, WhyPrivate, is_as_expected, rows};
+use rolegate_query::{Verdict, WhyPrivate};
+use rolegate_replication::Lsn;
 
 use crate::call::Session;
 use crate::config::Queries;
+use crate::database::Database;
 use crate::identity;
 use crate::metrics::QUERIES;
 use crate::problem::Problem;
 use analyses::Found;
+use making::Making;
 
 /// Who may share an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,22 +74,23 @@ pub(crate) struct Decision {
 
 /// An answer.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) scope: Scope,
-    pub(crate) body: Bytes,
+pub(crate) enum Answer {
+    /// One that everybody gets until something changes.
+    Kept {
+        /// The answer.
+        entry: Arc<Entry>,
+        /// It is current up to here; `None`: there is a newer one already.
+        current: Option<Lsn>,
+    },
+    /// One for this request.
+    Once { scope: Scope, body: Bytes },
 }
 
 /// Decides who may share the answer, and as whom the query runs.
 pub(crate) async fn decide(session: &Session, asked: &Asked) -> Result<Decision, Problem> {
-    let answered = session.database.config.queries;
-    if answered == Queries::Off {
-        return Err(Problem::new(ErrorCode::NotFound)
-            .message("Queries are not answered here.")
-            .hint("An operator can switch them on: databases.NAME.query.answers."));
-    }
-    check_scopes(session)?;
+    check_answered(session)?;
     let mut why = None;
-    if answered == Queries::Public
+    if session.database.config.queries == Queries::Public
         && let Some(anonymous) = anonymous(session).await?
     {
         let found = analyses::find(&anonymous, &asked.text).await?;
@@ -109,68 +123,74 @@ pub(crate) async fn decide(session: &Session, asked: &Asked) -> Result<Decision,
     })
 }
 
-/// Answers a query.
+/// Answers a query. `since`: with nothing that is older than this.
 pub(crate) async fn answer(
     session: &Session,
-    asked: &Asked,
+    wanted: &Wanted,
     format: Format,
+    since: Option<Since>,
 ) -> Result<Answer, Problem> {
+    check_answered(session)?;
+    let shelf = session.database.shelf.as_ref();
+    if let (Some(since), Some(feed)) = (since, &session.database.feed) {
+        since.wait(session, feed).await?;
+    }
+    if let Some(answer) =
+        shelf.and_then(|shelf| kept::find(shelf, &session.database, wanted, format))
+    {
+        return Ok(answer);
+    }
+    let asked = wanted.read()?;
     // Once more if a table has changed since it was looked at.
     for last in [false, true] {
-        let decision = decide(session, asked).await?;
-        let analysis = decision.found.analysis().map_err(outcome::to_caller)?;
-        let run = run(
-            &decision.session,
-            asked,
-            analysis,
-            decision.found.is_known(),
-        )
-        .await;
-        let stale = match &run {
-            Ok(rows) => !is_as_expected(&analysis.columns, &rows.fields),
-            Err(problem) => outcome::could_be_stale(problem),
+        let decision = decide(session, &asked).await?;
+        let making = Making {
+            session: &decision.session,
+            wanted,
+            asked: &asked,
+            found: &decision.found,
+            format,
+            last,
         };
-        let label = if run.is_ok() && !stale {
+        let made = match shelf {
+            Some(shelf)
+                if decision.scope == Scope::Public && shelf.follows() && making.can_be_kept() =>
+            {
+                making.for_everybody(shelf, since.is_some()).await
+            }
+            _ => making.once(decision.scope).await,
+        };
+        let label = if matches!(made, Ok(Some(_))) {
             "ok"
         } else {
             "failed"
         };
         metrics::counter!(QUERIES, "scope" => decision.scope.as_str(), "outcome" => label)
             .increment(1);
+        let stale = match &made {
+            Ok(made) => made.is_none(),
+            Err(problem) => outcome::could_be_stale(problem),
+        };
         if stale && !last {
             analyses::forget(&decision.session, &asked.text).await;
-            continue;
+        } else if let Some(answer) = made? {
+            return Ok(answer);
         }
-        let rows = run?;
-        if stale {
-            break;
-        }
-        return Ok(Answer {
-            scope: decision.scope,
-            body: format.encode(&analysis.columns, &rows),
-        });
     }
     Err(Problem::new(ErrorCode::Overloaded)
         .message("The tables of the query are being changed.")
         .retry_after(std::time::Duration::from_secs(1)))
 }
 
-async fn run(
-    session: &Session,
-    asked: &Asked,
-    analysis: &Analysis,
-    prepared: bool,
-) -> Result<Rows, Problem> {
-    let mut statement = rows(&asked.text, &analysis.columns, prepared);
-    for param in &asked.params {
-        // The server infers the type, as it did when it was asked about the text.
-        statement = statement.param(0, param.clone());
+/// The query behind a cursor, if it is one of the database.
+pub(crate) async fn source(
+    database: &Database,
+    hash: Hash,
+) -> Result<Option<Arc<Source>>, Problem> {
+    match &database.shelf {
+        Some(shelf) => shelf.sources.find(database, hash).await,
+        None => Ok(None),
     }
-    let mut reply = session
-        .run_query(vec![statement])
-        .await
-        .map_err(outcome::of_run)?;
-    Ok(reply.results.pop().unwrap_or_default())
 }
 
 /// The same request of somebody without a token; `None` if nobody may come without one.
@@ -186,6 +206,15 @@ async fn anonymous(session: &Session) -> Result<Option<Session>, Problem> {
         caller,
         ..session.clone()
     }))
+}
+
+fn check_answered(session: &Session) -> Result<(), Problem> {
+    if session.database.config.queries == Queries::Off {
+        return Err(Problem::new(ErrorCode::NotFound)
+            .message("Queries are not answered here.")
+            .hint("An operator can switch them on: databases.NAME.query.answers."));
+    }
+    check_scopes(session)
 }
 
 fn check_scopes(session: &Session) -> Result<(), Problem> {

@@ -82,6 +82,7 @@ pub const GATEWAY_ROUTES: &[(&str, &str)] = &[
     ("POST", "/query"),
     ("GET", "/query"),
     ("POST", "/query/explain"),
+    ("GET", "/q/{hash}/{version}"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/.well-known/oauth-protected-resource"),
 ];
@@ -122,6 +123,7 @@ fn gateway_routes() -> Router<App> {
         )
         .route("/query", get(routes::query::get).post(routes::query::post))
         .route("/query/explain", post(routes::query_explain::post))
+        .route("/q/{hash}/{version}", get(routes::cursor::get))
         .route("/.well-known/jwks.json", get(routes::well_known::jwks))
         .route(
             "/.well-known/oauth-protected-resource",

@@ -193,7 +193,27 @@ fn compressed(
             ready(Ok::<_, Infallible>(response.take().unwrap_or_default()))
         }));
     let compressed = compression.call(request);
-    async move { compressed.await.map(|response| response.map(Body::new)) }.boxed()
+    async move {
+        compressed
+            .await
+            .map(|response| weakened(response.map(Body::new)))
+    }
+    .boxed()
+}
+
+/// Compressed it has other bytes, and a strong tag would say that it has the same.
+fn weakened(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let weak = headers
+        .get(header::ETAG)
+        .filter(|tag| {
+            headers.contains_key(header::CONTENT_ENCODING) && tag.as_bytes().starts_with(b"\"")
+        })
+        .and_then(|tag| HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()).ok());
+    if let Some(weak) = weak {
+        headers.insert(header::ETAG, weak);
+    }
+    response
 }
 
 /// The response as a client gets it that says nothing about encodings: as it is, but caches learn
@@ -242,14 +262,19 @@ fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("last-event-id"),
             HeaderName::from_static("prefer"),
             HeaderName::from_static("rolegate-atomic"),
+            HeaderName::from_static("rolegate-min-lsn"),
+            HeaderName::from_static("rolegate-txid"),
             request::REQUEST_ID,
         ])
         .expose_headers([
             header::ALLOW,
+            header::CONTENT_LOCATION,
             header::ETAG,
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
             HeaderName::from_static("idempotency-replayed"),
+            HeaderName::from_static("rolegate-lsn"),
+            HeaderName::from_static("rolegate-scope"),
             request::REQUEST_ID,
         ])
 }

@@ -12,7 +12,7 @@ use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::wire::{Address, ChannelBinding, Endpoint, Login, TlsMode};
 use rolegate_replication::FeedBounds;
 use rolegate_server::budget::DefaultBudget;
-use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode, Queries};
+use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode, Queries, QueryCache};
 use rolegate_server::serve::ListenLimits;
 use secrecy::SecretString;
 
@@ -227,6 +227,12 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
             tree::Queries::Public => Queries::Public,
         },
         query_catalogs: section.query.catalogs.clone(),
+        query_cache: QueryCache {
+            bytes: section.query.cache_bytes,
+            max_age: Duration::from_secs(section.query.cursor_max_age_seconds),
+            fresh: Duration::from_secs(section.query.max_age_seconds),
+            stale: Duration::from_secs(section.query.stale_while_revalidate_seconds),
+        },
         poll_interval: Duration::from_millis(section.poll_interval_ms),
         budget: DefaultBudget {
             requests_per_second: budget.requests_per_second,

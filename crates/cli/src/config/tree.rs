@@ -365,13 +365,39 @@ pub(crate) enum Mode {
 }
 
 /// SQL of callers at one database (`/query`).
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Query {
     /// Which queries are answered: `off`, `private` or `public`.
     pub(crate) answers: Queries,
     /// PostgreSQL's own catalogs that queries may read, as `schema.name`.
     pub(crate) catalogs: Vec<String>,
+    /// Answers that are kept for everybody in this process; needs the replication surface in it.
+    #[schemars(extend("x-unit" = "bytes"))]
+    pub(crate) cache_bytes: usize,
+    /// How long others may keep the answer at a cursor (`/q/...`), whose bytes never change.
+    #[schemars(extend("x-unit" = "seconds"))]
+    pub(crate) cursor_max_age_seconds: u64,
+    /// How long others may keep the answer to `GET /query` before they ask again.
+    #[schemars(extend("x-unit" = "seconds"))]
+    pub(crate) max_age_seconds: u64,
+    /// How long after that they may still give it out while they ask again.
+    #[schemars(extend("x-unit" = "seconds"))]
+    pub(crate) stale_while_revalidate_seconds: u64,
+}
+
+impl Default for Query {
+    fn default() -> Self {
+        let cache = rolegate_server::config::QueryCache::default();
+        Self {
+            answers: Queries::default(),
+            catalogs: Vec::new(),
+            cache_bytes: cache.bytes,
+            cursor_max_age_seconds: cache.max_age.as_secs(),
+            max_age_seconds: cache.fresh.as_secs(),
+            stale_while_revalidate_seconds: cache.stale.as_secs(),
+        }
+    }
 }
 
 /// Which SQL of callers is answered.

@@ -129,11 +129,18 @@ impl SegmentWriter<'_> {
         for name in self.names.take_surplus() {
             self.batch.close_statement(&name)?;
         }
-        if let Transaction::Explicit(_) = request.transaction {
-            let begin = match request.access {
-                Access::ReadOnly => "begin read only",
-                Access::ReadWrite => "begin read write",
-            };
+        let begin = match (request.transaction, request.access) {
+            (Transaction::Implicit, _) => None,
+            (Transaction::Explicit(_), Access::ReadOnly) => Some("begin read only"),
+            (Transaction::Explicit(_), Access::ReadWrite) => Some("begin read write"),
+            (Transaction::Snapshot, Access::ReadOnly) => {
+                Some("begin isolation level repeatable read read only")
+            }
+            (Transaction::Snapshot, Access::ReadWrite) => {
+                Some("begin isolation level repeatable read read write")
+            }
+        };
+        if let Some(begin) = begin {
             self.ours(session, begin, Vec::new(), Step::Begin)?;
         }
         self.settings(session, request)?;
@@ -163,7 +170,7 @@ impl SegmentWriter<'_> {
         if let Some(statement) = finish {
             self.statement(request.role.oid, statement, Step::Finish)?;
         }
-        if let Transaction::Explicit(_) = request.transaction {
+        if request.transaction != Transaction::Implicit {
             let sql = "set constraints all immediate";
             self.ours(session, sql, Vec::new(), Step::Constraints)?;
         }
@@ -177,7 +184,7 @@ impl SegmentWriter<'_> {
         }
         let end = match request.transaction {
             Transaction::Implicit => None,
-            Transaction::Explicit(End::Commit) => Some("commit"),
+            Transaction::Explicit(End::Commit) | Transaction::Snapshot => Some("commit"),
             Transaction::Explicit(End::Rollback) => Some("rollback"),
         };
         if let Some(sql) = end {

@@ -89,6 +89,8 @@ pub enum Transaction {
     /// procedures, which could commit on their own otherwise, for dry runs, where something may
     /// be deferred, and wherever a deferred trigger could leave the role.
     Explicit(End),
+    /// The same, with one snapshot for all statements: what a query reads, and which transactions it has seen.
+    Snapshot,
 }
 
 /// How an explicit transaction ends.

@@ -12,6 +12,7 @@ fn relation(name: &str) -> Relation {
         system: false,
         published: true,
         view: None,
+        comparable: Vec::new(),
     }
 }
 

@@ -1,4 +1,11 @@
--- What is known of the relations a statement has locked. $1: their OIDs; $2: our publication.
+-- What is known of the relations a statement has locked, and of all that are parts of them: planning does not lock
+-- partitions that it has ruled out, and rules them out by parameters that are NULL. $1: their OIDs; $2: our
+-- publication.
+with recursive reached (oid) as (
+    select given.oid from pg_catalog.unnest($1::oid[]) given (oid)
+    union
+    select i.inhrelid from reached r join pg_catalog.pg_inherits i on i.inhparent = r.oid
+)
 select
     c.oid,
     n.nspname,
@@ -10,9 +17,25 @@ select
         select from pg_catalog.pg_publication_tables t
         where t.pubname = $2 and t.schemaname = n.nspname and t.tablename = c.relname
     ),
-    case when c.relkind in ('v', 'm') then pg_catalog.pg_get_viewdef(c.oid) end
+    case when c.relkind in ('v', 'm') then pg_catalog.pg_get_viewdef(c.oid) end,
+    comparable.names,
+    comparable.types
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where c.oid = any ($1::oid[])
+cross join lateral (
+    select
+        coalesce(pg_catalog.array_agg(a.attname::text order by a.attnum), '{}') as names,
+        coalesce(pg_catalog.array_agg(a.atttypid order by a.attnum), '{}') as types
+    from pg_catalog.pg_attribute a
+    left join pg_catalog.pg_collation l on l.oid = a.attcollation
+    where c.relkind = 'r'
+        and a.attrelid = c.oid
+        and a.attnum > 0
+        and not a.attisdropped
+        -- bool, int8, int2, int4, text, varchar, date, uuid
+        and a.atttypid = any (array[16, 20, 21, 23, 25, 1043, 1082, 2950]::oid[])
+        and coalesce(l.collisdeterministic, true)
+) comparable
+where c.oid in (select r.oid from reached r)
     and c.relkind not in ('i', 'I', 't')
 order by n.nspname, c.relname

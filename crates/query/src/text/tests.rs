@@ -111,6 +111,24 @@ fn types_are_found_where_they_can_stand() {
     assert!(types("select 1 as t, (select 2 as u) as v from w as x").is_empty());
     assert_eq!(types("select 1::int as t"), ["int"]);
     assert!(types("select cast((select 1 as t) as int)").contains(&"int".to_owned()));
+    for sql in [
+        "select a from json_to_record('{}') as x(a s.t)",
+        "select a from json_to_record('{}') x(b int, a t)",
+        "select a from rows from (json_to_record('{}') as (a \"t\"[])) x",
+        "select a from json_table('{}', '$' columns (a t path '$'))",
+        "select a from xmltable('a' passing x columns b int, a t)",
+        "select json_serialize(x returning t)",
+        "select xmlserialize(content x as t)",
+    ] {
+        assert!(types(sql).contains(&"t".to_owned()), "{sql}");
+    }
+    for sql in [
+        "with x as (select a t from u t) select a from x t",
+        "select count(*) filter (where a) t, sum(a) over (order by a) t from u",
+        "select a from (select a t from u) x(t) join lateral f(1) t(a, b) on true",
+    ] {
+        assert!(!types(sql).contains(&"t".to_owned()), "{sql}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod jobs;
 mod keys;
 mod operations;
 mod principals;
+mod queries;
 mod schedule;
 mod staging;
 
@@ -58,6 +59,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static EngineFunction> {
         .chain(batches::FUNCTIONS)
         .chain(operations::FUNCTIONS)
         .chain(principals::FUNCTIONS)
+        .chain(queries::FUNCTIONS)
         .chain(descriptors::FUNCTIONS)
         .chain(schedule::FUNCTIONS)
         .chain(staging::FUNCTIONS)

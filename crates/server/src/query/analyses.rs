@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use moka::future::Cache;
 use rolegate_model::{CredentialKind, ErrorCode};
-use rolegate_pg::catalog::Change;
 use rolegate_pg::own::OwnPoolError;
 use rolegate_pg::session::{Reply, SessionError};
 use rolegate_pg::wire::DbError;
+use rolegate_query::cache::Catalog;
 use rolegate_query::{
     Analysis, CLOSED_SQL, Evidence, FUNCTIONS_SQL, Found as Function, Identity, OPERATORS_SQL,
     Private, RELATIONS_SQL, Refusal, Relation, Text, Verdict, WhyPrivate, explain, judge, locks,
@@ -47,13 +47,15 @@ pub(crate) struct Analyses {
 struct Key {
     sql: Arc<str>,
     role_oid: u32,
-    catalog: [u64; 4],
+    catalog: Catalog,
 }
 
 /// What was found out about a text in one identity.
 #[derive(Debug)]
 pub(crate) struct Found {
     outcome: Result<Analysis, Stopped>,
+    /// The state of the catalog in which it was.
+    catalog: Catalog,
     /// It was asked for before.
     known: AtomicBool,
 }
@@ -88,6 +90,11 @@ impl Found {
     /// What it reads and gives.
     pub(crate) fn analysis(&self) -> Result<&Analysis, &Stopped> {
         self.outcome.as_ref()
+    }
+
+    /// The state of the catalog it belongs to.
+    pub(super) fn catalog(&self) -> Catalog {
+        self.catalog
     }
 
     /// Whether it was asked for more than once: then its statement is worth preparing.
@@ -126,6 +133,7 @@ impl Found {
 pub(super) async fn find(session: &Session, text: &Text) -> Result<Arc<Found>, Problem> {
     let key = key(session, text);
     let cache = &session.database.analyses.known;
+    let catalog = key.catalog;
     if let Some(found) = cache.get(&key).await {
         found.known.store(true, Ordering::Relaxed);
         return Ok(found);
@@ -141,6 +149,7 @@ pub(super) async fn find(session: &Session, text: &Text) -> Result<Arc<Found>, P
             metrics::counter!(ANALYSES, "outcome" => label).increment(1);
             Ok(Arc::new(Found {
                 outcome,
+                catalog,
                 known: AtomicBool::new(false),
             }))
         })
@@ -155,19 +164,10 @@ pub(super) async fn forget(session: &Session, text: &Text) {
 }
 
 fn key(session: &Session, text: &Text) -> Key {
-    let changes = session.database.catalog.changes();
-    let Change {
-        roles,
-        privileges,
-        functions,
-        relations,
-        epoch,
-    } = *changes.borrow();
     Key {
         sql: Arc::clone(&text.sql),
         role_oid: session.caller.principal.role.oid,
-        // Declarations of safe functions are part of the epoch.
-        catalog: [roles, privileges, functions + epoch, relations],
+        catalog: session.database.catalog_state(),
     }
 }
 
@@ -331,10 +331,11 @@ impl Asking<'_> {
     }
 
     async fn names_what_is_closed(&self, text: &Text) -> Result<bool, Problem> {
-        if text.types.is_empty() {
+        // `type('...')` is a cast as well.
+        let names: Vec<&String> = text.types.union(&text.called).collect();
+        if names.is_empty() {
             return Ok(false);
         }
-        let names: Vec<&String> = text.types.iter().collect();
         let role = self.session.caller.principal.role.oid;
         let rows = self.ask(CLOSED_SQL, &[&names, &role]).await?;
         let closed = rows.first().map_or(Ok(true), |row| row.try_get(0));
@@ -356,6 +357,7 @@ impl Asking<'_> {
     async fn relations(&self, oids: Vec<u32>) -> Result<Vec<Relation>, Problem> {
         let rows = self.ask(RELATIONS_SQL, &[&oids, &"rolegate"]).await?;
         let relations = rows.iter().map(|row| {
+            let (names, types): (Vec<String>, Vec<u32>) = (row.try_get(8)?, row.try_get(9)?);
             Ok(Relation {
                 oid: row.try_get(0)?,
                 schema: row.try_get(1)?,
@@ -365,6 +367,7 @@ impl Asking<'_> {
                 system: row.try_get(5)?,
                 published: row.try_get(6)?,
                 view: row.try_get(7)?,
+                comparable: names.into_iter().zip(types).collect(),
             })
         });
         relations

@@ -12,13 +12,20 @@ use crate::problem::Problem;
 /// Values of one query.
 const MOST_PARAMS: usize = 1000;
 
-/// A query with its parameters.
+/// What a request asks for, as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) sql: String,
+    pub(crate) params: Vec<Option<Bytes>>,
+    /// The configured database that was named.
+    pub(crate) database: Option<String>,
+}
+
+/// A query with its parameters, as far as its text tells.
 #[derive(Debug)]
 pub(crate) struct Asked {
     pub(crate) text: Text,
     pub(crate) params: Vec<Option<Bytes>>,
-    /// The configured database that was named.
-    pub(crate) database: Option<String>,
 }
 
 /// The members of a body.
@@ -30,7 +37,7 @@ struct Members {
     database: Option<String>,
 }
 
-impl Asked {
+impl Wanted {
     /// From `{"sql": "...", "params": [...], "database": "..."}`.
     pub(crate) fn from_json(body: &[u8]) -> Result<Self, Problem> {
         let members: Members = serde_json::from_slice(body).map_err(|error| {
@@ -67,23 +74,37 @@ impl Asked {
         let sql = members
             .sql
             .ok_or_else(|| Problem::at("sql", "is missing").hint("Send one SELECT."))?;
-        let text = Text::read(&sql).map_err(|refusal| outcome::refused(&refusal))?;
         let values = members.params.unwrap_or_default();
         if values.len() > MOST_PARAMS {
             return Err(Problem::at("params", "has too many values")
                 .hint(format!("At most {MOST_PARAMS}.")));
         }
-        if values.len() != text.parameters {
-            return Err(outcome::refused(&Refusal::Parameters {
-                expected: text.parameters,
-                given: values.len(),
-            }));
-        }
         Ok(Self {
-            text,
+            sql,
             params: values.into_iter().map(param).collect(),
             database: members.database,
         })
+    }
+
+    /// Reads the text. Nothing is asked of the database yet.
+    pub(crate) fn read(&self) -> Result<Asked, Problem> {
+        let text = Text::read(&self.sql).map_err(|refusal| outcome::refused(&refusal))?;
+        if self.params.len() != text.parameters {
+            return Err(outcome::refused(&Refusal::Parameters {
+                expected: text.parameters,
+                given: self.params.len(),
+            }));
+        }
+        Ok(Asked {
+            text,
+            params: self.params.clone(),
+        })
+    }
+
+    /// Bytes it takes.
+    pub(crate) fn weight(&self) -> usize {
+        let params = self.params.iter().flatten();
+        self.sql.len() + params.map(|param| 32 + param.len()).sum::<usize>()
     }
 }
 
@@ -101,7 +122,7 @@ mod tests {
     use super::*;
 
     fn params(body: &str) -> Vec<Option<Bytes>> {
-        Asked::from_json(body.as_bytes()).expect("asked").params
+        Wanted::from_json(body.as_bytes()).expect("wanted").params
     }
 
     #[test]
@@ -141,7 +162,8 @@ mod tests {
             ),
             (r#"{"sql": "delete from t"}"#, ErrorCode::QueryRefused),
         ] {
-            let problem = Asked::from_json(body.as_bytes()).expect_err(body);
+            let wanted = Wanted::from_json(body.as_bytes());
+            let problem = wanted.and_then(|wanted| wanted.read()).expect_err(body);
             assert_eq!(problem.code, code, "{body}");
         }
     }

@@ -26,7 +26,19 @@ pub(super) async fn refusal(asking: &Asking<'_>, text: &Text) -> Result<Option<R
         }
         let operators: Vec<&String> = text.operators.iter().collect();
         let names: Vec<&String> = text.names.iter().collect();
-        let found = asking.ask(ASSUME_SQL, &[&operators, &names]).await?;
+        let types = if text
+            .called
+            .iter()
+            .any(|name| name.contains("populate_record"))
+        {
+            // Makes rows of the type of any value, such as a row of a table it reads.
+            names.clone()
+        } else {
+            text.types.union(&text.called).collect()
+        };
+        let found = asking
+            .ask(ASSUME_SQL, &[&operators, &names, &types])
+            .await?;
         if let Some(row) = found.first() {
             let what = row.try_get(0).map_err(|error| asking.failed(&error))?;
             return Ok(Some(Refusal::RunsCode(what)));

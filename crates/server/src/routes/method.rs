@@ -12,6 +12,7 @@ use rolegate_pg::session::Access;
 use rolegate_rpc::envelope::parse_path_call;
 use rolegate_rpc::{CallError, Params, Shape};
 
+use super::etag::is_unchanged;
 use super::rpc::{self, MAX_DEPTH};
 use super::{body, session};
 use crate::call::{CallResult, Session};
@@ -124,7 +125,7 @@ fn tagged(result: CallResult, headers: &HeaderMap) -> Response {
         let _ = write!(tag, "{byte:02x}");
     }
     tag.push('"');
-    let unchanged = result.status.is_none() && matches(headers, &tag);
+    let unchanged = result.status.is_none() && is_unchanged(headers, &tag);
     let mut response = if unchanged {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -149,37 +150,10 @@ fn tagged(result: CallResult, headers: &HeaderMap) -> Response {
     response
 }
 
-/// Whether `If-None-Match` has the tag (weak comparison) or is `*`.
-fn matches(headers: &HeaderMap, tag: &str) -> bool {
-    headers
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .any(|candidate| candidate == "*" || candidate.trim_start_matches("W/") == tag)
-}
-
 fn wants_lines(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::ACCEPT)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.contains("application/x-ndjson"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_are_compared_weakly() {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            header::IF_NONE_MATCH,
-            HeaderValue::from_static("\"x\", W/\"abc\""),
-        );
-        assert!(matches(&headers, "\"abc\""));
-        assert!(!matches(&headers, "\"ab\""));
-    }
 }

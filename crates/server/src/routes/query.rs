@@ -4,20 +4,29 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use rolegate_model::ErrorCode;
+use rolegate_query::cache::Entry;
 use rolegate_query::encode::Format;
+use rolegate_replication::Lsn;
 
+use super::etag::is_unchanged;
+use super::session::prefers;
 use super::{body, session};
 use crate::call::Session;
+use crate::config::QueryCache;
 use crate::extract::QueryPairs;
 use crate::problem::Problem;
-use crate::query::{self, Answer, Asked, Scope};
+use crate::query::{self, Answer, Scope, Since, Wanted};
 use crate::request::RequestContext;
 use crate::router::App;
 
 /// The header that says who may share an answer: `public` or `private`.
 pub(super) const SCOPE: HeaderName = HeaderName::from_static("rolegate-scope");
+/// The position in the log up to which an answer shows everything.
+pub(super) const LSN: HeaderName = HeaderName::from_static("rolegate-lsn");
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 pub(crate) async fn post(
     State(app): State<App>,
@@ -28,8 +37,19 @@ pub(crate) async fn post(
 ) -> Response {
     let answer = async {
         query.only(&[])?;
-        let (session, asked) = from_body(&app, &context, &headers, body).await?;
-        respond(&session, &asked, &headers).await
+        let (session, wanted) = from_body(&app, &context, &headers, body).await?;
+        let answer = ask(&session, &wanted, &headers).await?;
+        Ok(match answer {
+            Answer::Kept { entry, current } => {
+                let whole = prefers(&headers, "return=representation");
+                if whole {
+                    representation(&entry, current)
+                } else {
+                    see_other(&entry, current)
+                }
+            }
+            Answer::Once { scope, body } => once(scope, body, format(&headers)),
+        })
     };
     finish(answer.await, &context)
 }
@@ -44,8 +64,17 @@ pub(crate) async fn get(
         query.only(&["sql", "params", "database"])?;
         let database = database(&app, query.once("database")?)?;
         let session = session::session(&app, &database, &context, &headers).await?;
-        let asked = Asked::from_query(query.once("sql")?, query.once("params")?, None)?;
-        respond(&session, &asked, &headers).await
+        let wanted = Wanted::from_query(query.once("sql")?, query.once("params")?, None)?;
+        let answer = ask(&session, &wanted, &headers).await?;
+        Ok(match answer {
+            Answer::Kept { entry, current } => fresh(
+                &entry,
+                current,
+                &headers,
+                session.database.config.query_cache,
+            ),
+            Answer::Once { scope, body } => once(scope, body, format(&headers)),
+        })
     };
     finish(answer.await, &context)
 }
@@ -56,17 +85,17 @@ pub(super) async fn from_body(
     context: &RequestContext,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Session, Asked), Problem> {
+) -> Result<(Session, Wanted), Problem> {
     let bytes = body::read(app.config(), headers, body, app.config().max_body_bytes).await?;
-    let asked = Asked::from_json(&bytes);
+    let wanted = Wanted::from_json(&bytes);
     // Who may not come in hears nothing about what he asks.
-    let named = asked
+    let named = wanted
         .as_ref()
         .ok()
-        .and_then(|asked| asked.database.as_deref());
+        .and_then(|wanted| wanted.database.as_deref());
     let database = database(app, named)?;
     let session = session::session(app, &database, context, headers).await?;
-    Ok((session, asked?))
+    Ok((session, wanted?))
 }
 
 /// The database that is meant: the one that is named, or the only one.
@@ -81,31 +110,92 @@ pub(super) fn database(app: &App, named: Option<&str>) -> Result<String, Problem
     }
 }
 
-async fn respond(
-    session: &Session,
-    asked: &Asked,
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
-    let format = format(headers);
-    let answer = query::answer(session, asked, format).await?;
-    Ok(whole(answer, format))
+async fn ask(session: &Session, wanted: &Wanted, headers: &HeaderMap) -> Result<Answer, Problem> {
+    query::answer(session, wanted, format(headers), Since::of(headers)?).await
 }
 
-fn whole(answer: Answer, format: Format) -> Response {
-    let kept = match answer.scope {
-        // Nothing tells yet when it stops being true.
-        Scope::Public => HeaderValue::from_static("no-store"),
+/// Where the answer is. It says nothing of the caller, so anybody may fetch it.
+fn see_other(entry: &Entry, current: Option<Lsn>) -> Response {
+    let mut response = (StatusCode::SEE_OTHER, [(header::CACHE_CONTROL, NO_STORE)]).into_response();
+    let headers = response.headers_mut();
+    put(headers, header::LOCATION, &path(entry));
+    describe(headers, current);
+    response
+}
+
+/// The answer at once, and where it is.
+fn representation(entry: &Entry, current: Option<Lsn>) -> Response {
+    let applied = HeaderValue::from_static("return=representation");
+    let headers = [
+        (header::CONTENT_TYPE, media_type(entry.format)),
+        (header::CACHE_CONTROL, NO_STORE),
+        (HeaderName::from_static("preference-applied"), applied),
+    ];
+    let mut response = (headers, entry.body.clone()).into_response();
+    let headers = response.headers_mut();
+    put(headers, header::CONTENT_LOCATION, &path(entry));
+    put(headers, header::ETAG, &entry.etag());
+    describe(headers, current);
+    response
+}
+
+/// The answer for a cache that asks again soon.
+fn fresh(entry: &Entry, current: Option<Lsn>, headers: &HeaderMap, bounds: QueryCache) -> Response {
+    let etag = entry.etag();
+    let mut response = if is_unchanged(headers, &etag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let media_type = [(header::CONTENT_TYPE, media_type(entry.format))];
+        (media_type, entry.body.clone()).into_response()
+    };
+    let kept = if current.is_some() {
+        let (fresh, stale) = (bounds.fresh.as_secs(), bounds.stale.as_secs());
+        format!("public, max-age={fresh}, stale-while-revalidate={stale}")
+    } else {
+        // There is a newer one already.
+        "no-store".to_owned()
+    };
+    let headers = response.headers_mut();
+    put(headers, header::CACHE_CONTROL, &kept);
+    put(headers, header::ETAG, &etag);
+    put(headers, header::CONTENT_LOCATION, &path(entry));
+    describe(headers, current);
+    response
+}
+
+fn once(scope: Scope, body: bytes::Bytes, format: Format) -> Response {
+    let kept = match scope {
+        Scope::Public => NO_STORE,
         Scope::Private => HeaderValue::from_static("private, no-store"),
     };
     let headers = [
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(format.media_type()),
-        ),
+        (header::CONTENT_TYPE, media_type(format)),
         (header::CACHE_CONTROL, kept),
-        (SCOPE, HeaderValue::from_static(answer.scope.as_str())),
+        (SCOPE, HeaderValue::from_static(scope.as_str())),
     ];
-    (headers, answer.body).into_response()
+    (headers, body).into_response()
+}
+
+fn describe(headers: &mut HeaderMap, current: Option<Lsn>) {
+    headers.insert(SCOPE, HeaderValue::from_static(Scope::Public.as_str()));
+    if let Some(lsn) = current {
+        put(headers, LSN, &lsn.to_string());
+    }
+}
+
+pub(super) fn path(entry: &Entry) -> String {
+    format!("/q/{}/{}", entry.hash, entry.version)
+}
+
+pub(super) fn media_type(format: Format) -> HeaderValue {
+    HeaderValue::from_static(format.media_type())
+}
+
+pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // Made of hexadecimal digits and our own words.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
 }
 
 /// The first form of `Accept` that there is; JSON for everything else.
@@ -132,11 +222,19 @@ pub(super) fn finish(answer: Result<Response, Problem>, context: &RequestContext
             tracing::debug!(request_id = %context.id, message = %problem.message, "query_refused");
         }
         let mut response = problem.into_response_for(context);
-        let headers = response.headers_mut();
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, NO_STORE);
         response
     });
-    let vary = HeaderValue::from_static("accept, authorization");
-    response.headers_mut().append(header::VARY, vary);
+    let headers = response.headers_mut();
+    let public = HeaderValue::from_static("public");
+    // What everybody gets does not depend on who asks.
+    let vary = if headers.get(SCOPE) == Some(&public) {
+        "accept"
+    } else {
+        "accept, authorization"
+    };
+    headers.append(header::VARY, HeaderValue::from_static(vary));
     response
 }

@@ -6,12 +6,13 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use rolegate_query::Touch;
 use serde_json::{Value, json};
 
 use super::query::{finish, from_body};
 use super::rpc;
 use crate::problem::Problem;
-use crate::query::{self, Decision};
+use crate::query::{self, Asked, Decision};
 use crate::request::RequestContext;
 use crate::router::App;
 
@@ -22,9 +23,10 @@ pub(crate) async fn post(
     body: Body,
 ) -> Response {
     let answer = async {
-        let (session, asked) = from_body(&app, &context, &headers, body).await?;
+        let (session, wanted) = from_body(&app, &context, &headers, body).await?;
+        let asked = wanted.read()?;
         let decision = query::decide(&session, &asked).await?;
-        let document = document(&decision)?;
+        let document = document(&decision, &asked)?;
         let mut response = rpc::json(StatusCode::OK, Bytes::from(document.to_string()));
         let kept = HeaderValue::from_static("no-store");
         response.headers_mut().insert(header::CACHE_CONTROL, kept);
@@ -33,7 +35,7 @@ pub(crate) async fn post(
     finish(answer.await, &context)
 }
 
-fn document(decision: &Decision) -> Result<Value, Problem> {
+fn document(decision: &Decision, asked: &Asked) -> Result<Value, Problem> {
     let analysis = decision.found.analysis().map_err(query::to_caller)?;
     let columns: Vec<&str> = analysis
         .columns
@@ -45,6 +47,11 @@ fn document(decision: &Decision) -> Result<Value, Problem> {
         .iter()
         .map(rolegate_query::Relation::display)
         .collect();
+    let touch = Touch::of(analysis, &asked.text, &asked.params);
+    let rows: Vec<Value> = touch
+        .pinned()
+        .map(|(column, value)| json!({ "column": column, "value": value }))
+        .collect();
     let unkept: Vec<String> = analysis.unkept.iter().map(ToString::to_string).collect();
     Ok(json!({
         "scope": decision.scope.as_str(),
@@ -52,6 +59,7 @@ fn document(decision: &Decision) -> Result<Value, Problem> {
         "why_private": decision.why.as_ref().map(ToString::to_string),
         "columns": columns,
         "reads": reads,
+        "only_rows_with": rows,
         "can_be_kept": unkept.is_empty(),
         "why_not_kept": unkept,
     }))

@@ -33,7 +33,7 @@ pub(crate) async fn session(
 }
 
 /// Whether `Prefer` has the preference.
-fn prefers(headers: &HeaderMap, preference: &str) -> bool {
+pub(super) fn prefers(headers: &HeaderMap, preference: &str) -> bool {
     headers
         .get_all("prefer")
         .iter()

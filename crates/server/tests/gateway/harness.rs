@@ -11,8 +11,10 @@ use rolegate_auth::{IssuerConfig, PasswordCheck};
 use rolegate_model::{Clock, RoleName, SystemClock};
 use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::wire::{Endpoint, Login};
+use rolegate_replication::publication::{self, Installation};
+use rolegate_replication::{Feed, StreamConfig};
 use rolegate_server::budget::DefaultBudget;
-use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode, Queries};
+use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode, Queries, QueryCache};
 use rolegate_server::database::{Database, OpenError, Shared};
 use rolegate_server::router::{self, App};
 use rolegate_server::serve::{ListenLimits, Listener};
@@ -44,6 +46,9 @@ pub(crate) struct Options {
     pub password: Option<PasswordCheck>,
     /// Another clock than the system's.
     pub clock: Option<Arc<dyn Clock>>,
+    /// The process follows what is committed in the exposed schema's tables.
+    pub follow: bool,
+    pub query_cache: QueryCache,
 }
 
 impl Default for Options {
@@ -67,8 +72,46 @@ impl Default for Options {
             direct: None,
             password: None,
             clock: None,
+            follow: false,
+            query_cache: QueryCache::default(),
         }
     }
+}
+
+/// Publishes the tables of the exposed schema, if they have a key.
+pub(crate) async fn publish(db: &TestDatabase) {
+    let of = Installation {
+        schema: "rolegate".to_owned(),
+        owner: "rolegate_owner".to_owned(),
+    };
+    let mut superuser = db.superuser().await;
+    publication::sync(&mut superuser, &of, &["api".to_owned()])
+        .await
+        .expect("published");
+}
+
+/// Reads what is committed, from now on.
+async fn follow(db: &TestDatabase, stop: &CancellationToken) -> Feed {
+    publish(db).await;
+    let connect = rolegate_replication::Connect {
+        endpoint: db.wire_endpoint(),
+        login: Login::peer("rolegate_replicator"),
+    };
+    let config = StreamConfig::new(NAME, connect, "rolegate", "rolegate");
+    let feed = Feed::default();
+    tokio::spawn(rolegate_replication::run(
+        config,
+        feed.clone(),
+        stop.clone(),
+    ));
+    let follows = async {
+        while feed.epoch().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(40), follows).await;
+    waited.expect("the stream begins");
+    feed
 }
 
 /// A gateway that is being served.
@@ -131,10 +174,17 @@ impl Gateway {
             imported_tokens: options.imported_tokens,
             queries: options.queries,
             query_catalogs: options.query_catalogs,
+            query_cache: options.query_cache,
             poll_interval: Duration::from_millis(100),
             budget: options.budget,
             endpoint,
             direct: options.direct,
+        };
+        let (stop, background) = (CancellationToken::new(), CancellationToken::new());
+        let feed = if options.follow {
+            Some(follow(db, &background).await)
+        } else {
+            None
         };
         let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let shared = Shared {
@@ -143,13 +193,13 @@ impl Gateway {
             signing_key_life: Duration::from_hours(30 * 24),
             password: options.password,
             clock,
+            feed,
         };
         let database = Database::open(config, shared).await?;
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .expect("a free port");
         let address = listener.address();
-        let (stop, background) = (CancellationToken::new(), CancellationToken::new());
         let (listeners, tasks) = (TaskTracker::new(), TaskTracker::new());
         database.start(&tasks, &background);
         let app = App::new(vec![Arc::clone(&database)], options.gateway, stop.clone());

@@ -1,7 +1,9 @@
 //! SQL over HTTP: who gets which rows, and what is never run.
 
 mod attacks;
+mod differential;
 mod forms;
+mod kept;
 mod scope;
 
 use reqwest::{RequestBuilder, StatusCode};
@@ -49,6 +51,11 @@ impl Setting {
     }
 
     async fn lay_with(db: &TestDatabase, options: Options) -> Self {
+        Self::lay_more(db, options, "").await
+    }
+
+    /// With more tables.
+    async fn lay_more(db: &TestDatabase, options: Options, more: &str) -> Self {
         let (attributes, admitted) = match options.mode {
             Mode::Login => ("login", Admitted::Login),
             Mode::Assume => ("nologin", Admitted::Assume),
@@ -56,7 +63,7 @@ impl Setting {
         let member = db.create_role_with("member", attributes, admitted).await;
         let tables = TABLES.replace("\"member\"", &format!("\"{member}\""));
         let definitions = format!(
-            "grant usage on schema api to public; {tables}
+            "grant usage on schema api to public; {tables} {more}
              grant usage on schema rolegate to \"{member}\";"
         );
         api(db, &[&member], &definitions).await;

@@ -1,9 +1,11 @@
 //! Taking a test database and its roles away.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use rolegate_pg::cluster::SocketEndpoint;
 use rolegate_pg::quote;
+use tokio_postgres::error::SqlState;
 
 use super::{TestDatabase, connect};
 
@@ -26,6 +28,10 @@ impl TestDatabase {
     }
 }
 
+/// Ends readers of the database's replication slots.
+const END_STREAMS: &str = "select pg_catalog.pg_terminate_backend(s.active_pid) \
+    from pg_catalog.pg_replication_slots s where s.database = $1 and s.active";
+
 impl Removal {
     pub(super) async fn run(self) -> Result<(), tokio_postgres::Error> {
         let (client, task) = connect(&self.endpoint.config("postgres", "postgres")).await?;
@@ -35,7 +41,17 @@ impl Removal {
             " with (force)",
         ]
         .concat();
-        client.batch_execute(&drop_database).await?;
+        client.execute(END_STREAMS, &[&self.database]).await?;
+        let mut tries = 0;
+        while let Err(error) = client.batch_execute(&drop_database).await {
+            // A stream that was ended a moment ago: nobody waits for it but us.
+            let is_streaming = error.code() == Some(&SqlState::OBJECT_IN_USE);
+            tries += 1;
+            if !is_streaming || tries > 100 {
+                return Err(error);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         for role in self.roles.iter().rev() {
             client
                 .batch_execute(&["drop role if exists ", &quote::ident(role)].concat())

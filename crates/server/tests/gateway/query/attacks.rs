@@ -139,6 +139,14 @@ async fn nobody_learns_what_there_is_without_a_token() {
                 "select (cast(null as api.x)).secret as a",
             ],
             [
+                "select (closed('(1,x)')).secret as a",
+                "select (nowhere('(1,x)')).secret as a",
+            ],
+            [
+                "select (a).secret from json_to_record('{}') as x(a closed)",
+                "select (a).secret from json_to_record('{}') as x(a nowhere)",
+            ],
+            [
                 "select (closed '(1,x)').secret as a",
                 "select (nowhere '(1,x)').secret as a",
             ],
@@ -256,6 +264,13 @@ async fn in_assume_mode_nothing_of_users_runs_unless_declared_safe() {
                  create function evil.to_text(evil.pair) returns text language plpgsql as $$
                  begin return set_config('role', 'postgres', true); end $$;
                  create cast (evil.pair as text) with function evil.to_text(evil.pair);
+                 create domain evil.again as evil.checked;
+                 create type evil.holder as (a evil.again);
+                 create type evil.range as range (subtype = evil.checked);
+                 create table evil.kept (a evil.checked);
+                 grant select on evil.kept to public;
+                 insert into evil.kept values (null);
+                 create type api.mood as enum ('good', 'bad');
                  create view evil.inner as select evil.positive(1) as a;
                  create view evil.outer as select a from evil.inner;
                  create view evil.limited as select 1 as a limit evil.op(1, 2)::int;
@@ -274,6 +289,22 @@ async fn in_assume_mode_nothing_of_users_runs_unless_declared_safe() {
             "select 1::evil.checked as a from closed",
             "select cast(1 as evil.\"checked\") as a from closed",
             "select row(1)::evil.pair::text as a from closed",
+            "select '{1}'::evil._checked as a from closed",
+            "select '{1}'::evil.checked[] as a from closed",
+            "select array[1]::evil.\"again\"[] as a from closed",
+            "select 1::evil.again as a from closed",
+            "select row(1)::evil.holder as a from closed",
+            "select evil.holder '(1)' as a from closed",
+            "select evil.holder('(1)') as a from closed",
+            "select '[1,2]'::evil.range as a from closed",
+            "select '{[1,2]}'::evil.multirange as a from closed",
+            "select row(1)::evil.kept as a from closed",
+            "select '{(1)}'::evil.kept[] as a from closed",
+            "select a from json_to_record('{\"a\": 1}') as x(a evil.checked), closed",
+            "select a from json_to_record('{\"a\": {\"a\": 1}}') as x(a evil.kept), closed",
+            "select (json_populate_record(null::evil.kept, '{\"a\": 1}')).a from closed",
+            "select (json_populate_record(k, '{\"a\": 1}')).a from evil.kept k, closed",
+            "select (jsonb_populate_recordset(k, '[{\"a\": 1}]')).a from evil.kept k, closed",
             "select a from evil.inner, closed",
             "select a from evil.outer, closed",
             "select a from evil.\"limited\", closed",
@@ -284,6 +315,8 @@ async fn in_assume_mode_nothing_of_users_runs_unless_declared_safe() {
         }
         let body = json!({"sql": "select upper(secret) as a, count(*) over () from closed"});
         assert_eq!(setting.rows(&body).await[0]["a"], "HIDDEN TREASURE");
+        let body = json!({"sql": "select 'good'::mood as a, '{bad}'::api.mood[] as b, k.a as c from evil.kept k"});
+        assert_eq!(setting.rows(&body).await, json!([{"a": "good", "b": ["bad"], "c": null}]));
         owner
             .batch_execute("select rolegate.declare_safe('api.plain(int)')")
             .await

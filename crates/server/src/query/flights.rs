@@ -1,0 +1,99 @@
+//! One run for all who want the same at the same time.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
+
+/// What is being made, by what it is found by.
+#[derive(Debug)]
+pub(crate) struct Flights<K, V> {
+    open: Mutex<HashMap<K, Arc<OnceCell<V>>>>,
+}
+
+impl<K, V> Default for Flights<K, V> {
+    fn default() -> Self {
+        Self {
+            open: Mutex::new(HashMap::new()),
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, V: Clone> Flights<K, V> {
+    /// What somebody else makes already, or what `make` makes. If whoever makes it goes away, the next one of those
+    /// who wait makes it.
+    pub(crate) async fn join(&self, key: K, make: impl Future<Output = V>) -> V {
+        let cell = Arc::clone(self.open().entry(key).or_default());
+        let leaving = Leaving {
+            flights: self,
+            key,
+            cell: &cell,
+        };
+        let made = cell.get_or_init(|| make).await.clone();
+        drop(leaving);
+        made
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<K, Arc<OnceCell<V>>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes the flight off the list when it has ended, or nobody is left who waits for it.
+struct Leaving<'f, K: Copy + Eq + Hash, V: Clone> {
+    flights: &'f Flights<K, V>,
+    key: K,
+    cell: &'f Arc<OnceCell<V>>,
+}
+
+impl<K: Copy + Eq + Hash, V: Clone> Drop for Leaving<'_, K, V> {
+    fn drop(&mut self) {
+        let mut open = self.flights.open();
+        let is_ours = open
+            .get(&self.key)
+            .is_some_and(|cell| Arc::ptr_eq(cell, self.cell));
+        // The list has one, and we have one.
+        if is_ours && (self.cell.initialized() || Arc::strong_count(self.cell) <= 2) {
+            open.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_many_want_is_made_once() {
+        let flights = Flights::default();
+        let made = AtomicUsize::new(0);
+        let slowly = || async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            made.fetch_add(1, Ordering::Relaxed)
+        };
+        let all = (0..100).map(|_| flights.join(7, slowly()));
+        let all = futures_util::future::join_all(all).await;
+        assert!(all.iter().all(|number| *number == 0));
+        assert_eq!(flights.join(7, slowly()).await, 1, "and then anew");
+        assert!(flights.open().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_away_leaves_it_to_the_next() {
+        let flights = Flights::default();
+        let never = flights.join(7, std::future::pending::<u8>());
+        let gone = tokio::time::timeout(Duration::from_secs(1), never);
+        let next = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            flights.join(7, std::future::ready(5)).await
+        };
+        let (gone, next) = tokio::join!(gone, next);
+        assert!(gone.is_err());
+        assert_eq!(next, 5);
+        assert!(flights.open().is_empty());
+    }
+}

@@ -1,0 +1,143 @@
+//! An answer that is made now: for one request, or for everybody.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rolegate_query::cache::{Draft, Kept};
+use rolegate_query::encode::Format;
+use rolegate_query::{Touch, is_as_expected, moment};
+
+use super::analyses::Found;
+use super::kept::{self, Made, Shelf};
+use super::{Answer, Asked, Evaluated, Scope, Wanted, evaluate, outcome};
+use crate::call::Session;
+use crate::metrics::QUERY_CACHE;
+use crate::problem::Problem;
+
+/// How long an answer waits for the change stream to come to where it was read.
+const STREAM: Duration = Duration::from_secs(2);
+/// How often a result is read again that lacks something earlier than what it shows.
+const TRIES: usize = 5;
+/// The pause before that: what was committed becomes visible within moments.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// What is needed to make an answer.
+#[derive(Debug)]
+pub(super) struct Making<'m> {
+    /// As whom it runs.
+    pub(super) session: &'m Session,
+    pub(super) wanted: &'m Wanted,
+    pub(super) asked: &'m Asked,
+    pub(super) found: &'m Found,
+    pub(super) format: Format,
+    /// It is not tried once more.
+    pub(super) last: bool,
+}
+
+impl Making<'_> {
+    /// For this request only. `None`: the tables have changed since they were looked at.
+    pub(super) async fn once(&self, scope: Scope) -> Result<Option<Answer>, Problem> {
+        let analysis = self.found.analysis().map_err(outcome::to_caller)?;
+        let statement = evaluate::statement(self.asked, analysis, self.found.is_known());
+        let reply = self.session.run_query(vec![statement]).await;
+        let rows = reply
+            .map_err(outcome::of_run)?
+            .results
+            .pop()
+            .unwrap_or_default();
+        let body = is_as_expected(&analysis.columns, &rows.fields)
+            .then(|| self.format.encode(&analysis.columns, &rows));
+        Ok(body.map(|body| Answer::Once { scope, body }))
+    }
+
+    /// Whether what is made depends on nothing but tables whose changes are seen.
+    pub(super) fn can_be_kept(&self) -> bool {
+        let kept = self
+            .found
+            .analysis()
+            .is_ok_and(|analysis| analysis.unkept.is_empty());
+        // A parameter `now` may be read as a date.
+        let moves =
+            |param: &Bytes| std::str::from_utf8(param).is_ok_and(|text| moment(text).is_some());
+        kept && !self.asked.params.iter().flatten().any(moves)
+    }
+
+    /// For everybody: once for all who want it at the same time, unless this request needs what is newer than what
+    /// others wait for.
+    pub(super) async fn for_everybody(
+        &self,
+        shelf: &Shelf,
+        alone: bool,
+    ) -> Result<Option<Answer>, Problem> {
+        let made = if alone {
+            self.make(shelf).await
+        } else {
+            let hash = kept::hash(self.session.database.name(), self.wanted, self.format);
+            shelf.flights.join(hash, self.make(shelf)).await
+        };
+        Ok(made?.map(|made| match made {
+            Made::Kept { entry, current } => Answer::Kept { entry, current },
+            Made::Once(body) => Answer::Once {
+                scope: Scope::Public,
+                body,
+            },
+        }))
+    }
+
+    async fn make(&self, shelf: &Shelf) -> Result<Option<Made>, Problem> {
+        let analysis = self.found.analysis().map_err(outcome::to_caller)?;
+        let database = &self.session.database;
+        let hash = kept::hash(database.name(), self.wanted, self.format);
+        let mut torn = None;
+        for _ in 0..TRIES {
+            let run = shelf.cache.begin();
+            let known = self.found.is_known();
+            let Evaluated { rows, snapshot, at } =
+                evaluate(self.session, self.asked, analysis, known).await?;
+            if !is_as_expected(&analysis.columns, &rows.fields) {
+                return Ok(None);
+            }
+            let body = self.format.encode(&analysis.columns, &rows);
+            drop(rows);
+            let feed = shelf.cache.feed();
+            let (Some(run), Some(at)) = (run, at) else {
+                return Ok(Some(said("unfollowed", Made::Once(body))));
+            };
+            let passed = tokio::time::timeout(STREAM, feed.wait_passed(at)).await;
+            if !matches!(passed, Ok(Ok(()))) {
+                return Ok(Some(said("unfollowed", Made::Once(body))));
+            }
+            let draft = Draft {
+                hash,
+                format: self.format,
+                body: body.clone(),
+                touch: Touch::of(analysis, &self.asked.text, &self.asked.params),
+                catalog: self.found.catalog(),
+            };
+            let kept = run.end(&snapshot, draft);
+            if database.catalog_state() != self.found.catalog() {
+                // It may have other columns by now, or other rights.
+                return Ok(self.last.then_some(Made::Once(body)));
+            }
+            let (outcome, entry, current) = match kept {
+                Kept::Current(entry) => ("made", entry, Some(at)),
+                Kept::Superseded(entry) => ("superseded", entry, None),
+                Kept::Not(body) => return Ok(Some(said("unkept", Made::Once(body)))),
+                Kept::Torn => {
+                    torn = Some(body);
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            shelf.sources.remember(hash, self.wanted, self.format);
+            return Ok(Some(said(outcome, Made::Kept { entry, current })));
+        }
+        // Right as an answer, as every snapshot is; but it has no version.
+        Ok(torn.map(|body| said("torn", Made::Once(body))))
+    }
+}
+
+fn said(outcome: &'static str, made: Made) -> Made {
+    metrics::counter!(QUERY_CACHE, "outcome" => outcome).increment(1);
+    made
+}

@@ -1,0 +1,105 @@
+//! Answers that are not older than a write.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use rolegate_model::ErrorCode;
+use rolegate_query::{SEEN_SQL, Snapshot};
+use rolegate_replication::{Feed, Lsn};
+
+use crate::call::Session;
+use crate::database::Database;
+use crate::problem::Problem;
+
+/// How long an answer is waited for that is new enough.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks whether a transaction has ended.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What an answer must show at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// Everything committed before this position in the log.
+    Lsn(Lsn),
+    /// This transaction.
+    Txid(u64),
+}
+
+impl Since {
+    /// From `Rolegate-Min-Lsn` or `Rolegate-Txid`.
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .map(|value| value.to_str().unwrap_or_default())
+        };
+        match (text("rolegate-min-lsn"), text("rolegate-txid")) {
+            (None, None) => Ok(None),
+            (Some(lsn), None) => match lsn.parse() {
+                Ok(lsn) => Ok(Some(Self::Lsn(lsn))),
+                Err(_) => Err(
+                    Problem::at("Rolegate-Min-Lsn", "is not a position in the log")
+                        .hint("As PostgreSQL writes it: 16/B374D848."),
+                ),
+            },
+            (None, Some(txid)) => match txid.parse() {
+                Ok(txid) => Ok(Some(Self::Txid(txid))),
+                Err(_) => Err(Problem::at("Rolegate-Txid", "is not a transaction id")
+                    .hint("As pg_current_xact_id() gives it, with all its digits.")),
+            },
+            (Some(_), Some(_)) => Err(Problem::at("Rolegate-Txid", "is one too many")
+                .hint("Send it or Rolegate-Min-Lsn.")),
+        }
+    }
+
+    /// Waits until what is kept is as new as that. Where nothing is followed nothing is kept either, and every answer
+    /// is as new as the database.
+    pub(crate) async fn wait(self, session: &Session, feed: &Feed) -> Result<(), Problem> {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let lsn = match self {
+                Self::Lsn(lsn) => lsn,
+                Self::Txid(txid) => loop {
+                    let (snapshot, at) = seen(&session.database).await?;
+                    match at {
+                        Some(at) if snapshot.contains(txid) => break at,
+                        None => return Ok(()),
+                        Some(_) => tokio::time::sleep(PAUSE).await,
+                    }
+                },
+            };
+            // Not followed any more: nothing that is kept will be used.
+            let _ = feed.wait_passed(lsn).await;
+            Ok(())
+        });
+        waited.await.unwrap_or_else(|_| {
+            let seconds = PATIENCE.as_secs();
+            Err(Problem::new(ErrorCode::DeadlineExceeded)
+                .message(format!(
+                    "The database did not come to that within {seconds} s."
+                ))
+                .hint("Was the transaction committed, and in this database? Repeat the query.")
+                .retry_after(Duration::from_secs(1)))
+        })
+    }
+}
+
+/// A snapshot of now, and a position behind everything it shows; none on a standby.
+pub(super) async fn seen(database: &Database) -> Result<(Snapshot, Option<Lsn>), Problem> {
+    let failed = |error: &dyn std::error::Error| {
+        tracing::warn!(error = %error, "query_snapshot_failed");
+        Problem::new(ErrorCode::DatabaseUnavailable)
+    };
+    let client = database.own.get().await.map_err(|error| failed(&error))?;
+    let row = client
+        .query_one(SEEN_SQL, &[])
+        .await
+        .map_err(|error| failed(&error))?;
+    let snapshot: &str = row.try_get(0).map_err(|error| failed(&error))?;
+    let at: Option<&str> = row.try_get(1).map_err(|error| failed(&error))?;
+    let snapshot = snapshot.parse().map_err(|error| failed(&error))?;
+    let at = at
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| failed(&error))?;
+    Ok((snapshot, at))
+}
