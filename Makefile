@@ -2,9 +2,10 @@
 
 PYTHON ?= python3
 TOOLS := $(CURDIR)/.tools
+SDK := sdk/typescript
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help demo dev test schemathesis storm check bench bench-gateway bench-jobs docs fmt tools
+.PHONY: help demo dev test sdk schemathesis storm check bench bench-gateway bench-jobs docs fmt tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,11 +17,12 @@ demo: ## build, start everything on loopback, and play the expenses story, asser
 dev: ## everything on loopback with the expenses example, until Ctrl-C
 	cargo run --bin rolegate -- dev --example expenses
 
-test: tools ## unit, database and end-to-end tests on PostgreSQL 15 or newer and 18; schemathesis
+test: tools ## unit, database and end-to-end tests on PostgreSQL 15 or newer and 18; schemathesis; sdk
 	cargo build --bin rolegate
 	cargo run -q -p rolegate-testkit --bin with-clusters -- -- cargo nextest run --workspace
 	cargo test -q --doc --workspace
 	@./.ci/schemathesis
+	@$(MAKE) --no-print-directory sdk
 
 schemathesis: ## requests made from the OpenAPI documents of gateway and console, their answers compared with them
 	cargo build --bin rolegate
@@ -31,12 +33,22 @@ storm: ## 100,000 jobs while workers, the leader and PostgreSQL are killed; the 
 	ROLEGATE_STORM_JOBS=100000 ROLEGATE_STORM_REPORT=$(CURDIR)/bench/results/$$(date +%F)-storm.md \
 		cargo test -q -p rolegate-cli --test storm -- --nocapture every_job
 
-check: tools ## formatting, lints, documentation, licences, spelling
+check: tools $(SDK)/node_modules/.package-lock.json ## formatting, lints, types, documentation, licences, spelling
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	cargo deny check licenses bans sources
 	$(TOOLS)/venv/bin/typos
+	cd $(SDK) && npm run check
+
+sdk: $(SDK)/node_modules/.package-lock.json ## tests of the TypeScript client
+	cd $(SDK) && npm test
+
+# Written by npm when it has installed what the lock says.
+$(SDK)/node_modules/.package-lock.json: $(SDK)/package-lock.json $(SDK)/package.json
+	@./.ci/tools node
+	cd $(SDK) && npm ci
+	@touch $@
 
 bench: bench-gateway bench-jobs ## all benchmarks
 

@@ -1,0 +1,10 @@
+export type { Arguments, CallOptions } from "./call.js";
+export { type Client, type ClientOptions, createClient, type Explanation } from "./client.js";
+export { RolegateError } from "./error.js";
+export type { BackoffOptions } from "./live/backoff.js";
+export type { LiveChange } from "./live/result.js";
+export type { LiveStatus } from "./live/stream.js";
+export type { Xid } from "./live/transactions.js";
+export { type AwaitOptions, type LiveOptions, LiveQuery, type LiveUpdate } from "./live.js";
+export type { Format, Param, Parse, QueryOptions, Row } from "./query.js";
+export type { Fetch, Token } from "./transport.js";
