@@ -41,8 +41,10 @@ check: tools $(SDK)/node_modules/.package-lock.json ## formatting, lints, types,
 	$(TOOLS)/venv/bin/typos
 	cd $(SDK) && npm run check
 
-sdk: $(SDK)/node_modules/.package-lock.json ## tests of the TypeScript client
+sdk: $(SDK)/node_modules/.package-lock.json ## tests of the TypeScript client, alone and with a server
+	cargo build --bin rolegate
 	cd $(SDK) && npm test
+	cd $(SDK) && ROLEGATE_BIN=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/rolegate npm run test:server
 
 # Written by npm when it has installed what the lock says.
 $(SDK)/node_modules/.package-lock.json: $(SDK)/package-lock.json $(SDK)/package.json

@@ -130,13 +130,11 @@ class Mirror<R extends object, K extends string | number> {
   #replace(rows: readonly R[], ordered: boolean): void {
     const { begin, write, truncate, commit, markReady } = this.#target;
     this.#rows.clear();
-    // Copies: what is in the collection has a place already, which others are compared with.
-    const copies = rows.map((row) => ({ ...row }));
-    for (const row of copies) this.#add(row);
-    this.#ranks.replace(ordered ? copies : [], this.#getKey);
+    for (const row of rows) this.#add(row);
+    this.#ranks.replace(ordered ? rows : [], this.#getKey);
     begin();
     if (this.#ready) truncate();
-    for (const value of copies) write({ type: "insert", value });
+    for (const value of rows) write({ type: "insert", value });
     commit();
     if (!this.#ready) markReady();
     this.#ready = true;

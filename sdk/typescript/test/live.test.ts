@@ -111,6 +111,16 @@ describe("a live query", () => {
     expect(told.updates).toHaveLength(1);
   });
 
+  test("takes commits of which no transaction is known", async () => {
+    const told = new Told();
+    const query = live(told);
+    const stream = (await stage.next()).open().send("snapshot", snapshot([]), "a");
+    const unknown = { op: "up-to-date", lsn: "0/30", txid: null, xid: null, xids: [] };
+    stream.send("change", { ...insert(1), txid: null }).send("commit", unknown, "b");
+    await told.until(() => told.updates.length === 2);
+    expect(query.rows).toEqual([{ id: 1 }]);
+  });
+
   test("keeps the order", async () => {
     const told = new Told();
     const query = live(told);

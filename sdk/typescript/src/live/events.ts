@@ -99,10 +99,15 @@ function commit(data: Record<string, unknown>): Commit {
   const { lsn, txid, xids } = data;
   const fits =
     typeof lsn === "string" &&
-    (txid === undefined || typeof txid === "number") &&
-    (xids === undefined || isTexts(xids));
+    (isMissing(txid) || typeof txid === "number") &&
+    (xids === undefined || (isTexts(xids) && xids.every((xid) => /^\d+$/.test(xid))));
   if (!fits) throw protocol("A commit of the stream is not complete.");
-  return { lsn, txid, xids: xids ?? [] };
+  return { lsn, txid: txid ?? undefined, xids: xids ?? [] };
+}
+
+/** No transaction is known: a right or a definition changed. */
+function isMissing(value: unknown): value is null | undefined {
+  return value === null || value === undefined;
 }
 
 function isTexts(value: unknown): value is string[] {

@@ -168,7 +168,6 @@ export class Stream<R> {
         this.#live();
         break;
       case "change":
-        if (!this.#hasSnapshot) throw protocol("A change came before the snapshot.");
         this.#changes.push(event.change);
         this.#listener.bound(this.#changes.length);
         break;
