@@ -253,6 +253,20 @@ describe("after a broken connection", () => {
     await stage.next();
   });
 
+  test("it takes no commit for a continuation that did not ask for one", async () => {
+    const told = new Told();
+    const query = live(told);
+    (await stage.next())
+      .open()
+      .send("snapshot", snapshot([{ id: 1 }]))
+      .end();
+    const second = await stage.next();
+    expect(second.request.headers["last-event-id"]).toBeUndefined();
+    second.open().send("change", insert(2)).send("commit", commit());
+    await stage.next();
+    expect(query.rows).toEqual([{ id: 1 }]);
+  });
+
   test("it waits as long as the server says", async () => {
     const told = new Told();
     live(told);

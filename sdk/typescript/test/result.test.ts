@@ -1,62 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Snapshot, WireChange } from "../src/live/events.js";
+import type { WireChange } from "../src/live/events.js";
 import { Result } from "../src/live/result.js";
-
-interface Item {
-  id: number;
-  note: string;
-}
-
-/** A row with the key the server gives it. */
-interface Keyed {
-  key: string;
-  row: Item;
-}
-
-function snapshot(rows: Keyed[], ordered: boolean): Snapshot<Item> {
-  return {
-    rows: rows.map(({ row }) => row),
-    keys: rows.map(({ key }) => key),
-    columns: ["id", "note"],
-    key: ["id"],
-    ordered,
-    lsn: "0/1",
-    visible: undefined,
-  };
-}
-
-/** What the contract says the server sends for the way from `old` to `now`, `kept` being what does not move. */
-function changes(old: Keyed[], now: Keyed[], kept: ReadonlySet<string> | undefined): WireChange<Item>[] {
-  const before = new Map(old.map((item) => [item.key, item.row]));
-  const after = new Set(now.map(({ key }) => key));
-  const deletes = old
-    .filter(({ key }) => !after.has(key))
-    .map(
-      ({ key, row }): WireChange<Item> => ({ op: "delete", key, row, old: undefined, position: undefined }),
-    );
-  const others = now.flatMap(({ key, row }, at): WireChange<Item>[] => {
-    const was = before.get(key);
-    const position = kept && !kept.has(key) ? at : undefined;
-    if (was && was.note === row.note && position === undefined) return [];
-    return [{ op: was ? "update" : "insert", key, row, old: undefined, position }];
-  });
-  return [...deletes, ...others];
-}
-
-/** Rows of both lists that may stay where they are, as far as `pick` wants: one common subsequence. */
-function subsequence(old: Keyed[], now: Keyed[], pick: (at: number) => boolean): Set<string> {
-  const places = new Map(old.map(({ key }, at) => [key, at]));
-  const kept = new Set<string>();
-  let last = -1;
-  now.forEach(({ key }, at) => {
-    const place = places.get(key);
-    if (place === undefined || place < last || !pick(at)) return;
-    kept.add(key);
-    last = place;
-  });
-  return kept;
-}
+import { changes, type Item, type Keyed, snapshot, subsequence } from "./support/contract.js";
 
 const rows = fc
   .uniqueArray(fc.record({ id: fc.nat({ max: 20 }), note: fc.constantFrom("a", "b", "c") }), {

@@ -114,6 +114,7 @@ export class Stream<R> {
 
   async #follow(signal: AbortSignal, watchdog: Watchdog): Promise<void> {
     this.#changes = [];
+    this.#hasSnapshot = this.#cursor !== undefined;
     this.#open = false;
     this.#listener.begin();
     const headers: Record<string, string> = { accept: "text/event-stream" };
