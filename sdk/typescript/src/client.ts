@@ -45,7 +45,7 @@ export interface Client {
   explain(
     sql: string,
     params?: readonly Param[],
-    options?: Omit<QueryOptions, "format" | "minLsn">,
+    options?: Omit<QueryOptions, "format" | "minLsn" | "txid">,
   ): Promise<Explanation>;
   /** A query whose rows follow the database, from now until it is closed. */
   live<R extends object = Row>(

@@ -15,8 +15,10 @@ export type Parse = (text: string) => unknown;
 
 export interface QueryOptions {
   signal?: AbortSignal;
-  /** The rows are at least as new as this: an `lsn` of a live query or of an answer. */
+  /** The rows are at least as new as this: an `lsn` of a live query, or `Rolegate-Lsn` of an answer. */
   minLsn?: string;
+  /** The rows show what this transaction wrote: its id with all digits, as `pg_current_xact_id()` gives it. */
+  txid?: string | bigint;
   format?: Format;
   /** Another database than the client's. */
   database?: string;
@@ -53,6 +55,7 @@ export async function query(
   const { format = "json", signal } = options;
   const headers: Record<string, string> = { accept: MEDIA_TYPES[format] };
   if (options.minLsn !== undefined) headers["rolegate-min-lsn"] = options.minLsn;
+  if (options.txid !== undefined) headers["rolegate-txid"] = String(options.txid);
   const response = await current(transport, { path: "query", body, headers, signal });
   options.onResponse?.(response);
   if (format === "ndjson") return lines(response, signal, parse);

@@ -14,6 +14,7 @@ describe("a query", () => {
   test("sends text and parameters, and gives rows", async () => {
     const rows = client({ token: "t" }).query("select $1::int8 as n", [7n, undefined, new Date(0)], {
       minLsn: "0/1A",
+      txid: 12n,
     });
     const { request, ...exchange } = await stage.next().then((got) => Object.assign(got, {}));
     expect(exchange).toBeDefined();
@@ -29,6 +30,7 @@ describe("a query", () => {
       accept: "application/json",
       "content-type": "application/json",
       "rolegate-min-lsn": "0/1A",
+      "rolegate-txid": "12",
     });
     exchange.response.writeHead(200, { "content-type": "application/json" }).end('[{"n":7}]');
     expect(await rows).toEqual([{ n: 7 }]);
@@ -51,12 +53,12 @@ describe("a query", () => {
     const rows = client().query("select 1 as n");
     for (const version of [1, 2]) {
       (await stage.next()).answer(303, "", { location: `/q/abc/${version}` });
-      if (version === 1) (await stage.next()).problem(410, "not_found");
+      if (version === 1) (await stage.next()).problem(410, "cursor_gone");
       else (await stage.next()).json(200, []);
     }
     expect(await rows).toEqual([]);
     const never = expect(client().query("select 1")).rejects.toMatchObject({ status: 410 });
-    for (let n = 0; n < 3; n++) (await stage.next()).problem(410, "not_found");
+    for (let n = 0; n < 3; n++) (await stage.next()).problem(410, "cursor_gone");
     await never;
     expect(stage.count).toBe(7);
   });

@@ -45,6 +45,30 @@ test("a public query is the same for everybody, with a cursor or without", async
   expect(seen).toEqual(["public"]);
 });
 
+test("a query sees the transaction that it names", async () => {
+  await server.sql`create table api.counter (id int primary key, n int not null)`;
+  await server.sql`insert into api.counter values (1, 0)`;
+  await server.sql`grant select on api.counter to public`;
+  await server.command("postgres", "replication", "sync", "--expose", "api", "--expose", "app");
+  const anonymous = createClient({ url: server.record.gateway_url });
+  const sql = "select n from counter where id = 1";
+  const kept = () =>
+    anonymous.explain(sql).then(
+      ({ can_be_kept }) => can_be_kept,
+      () => false,
+    );
+  await expect.poll(kept, { timeout: 5000 }).toBe(true);
+  const addresses = new Set<string>();
+  for (let n = 1; n <= 20; n++) {
+    const [written] = await server.sql<{ txid: string }[]>`
+      update api.counter set n = ${n} returning pg_current_xact_id()::text as txid`;
+    const options = { txid: written?.txid ?? "", onResponse: ({ url }: Response) => void addresses.add(url) };
+    expect(await anonymous.query(sql, [], options)).toEqual([{ n }]);
+  }
+  expect(addresses.size).toBe(20);
+  for (const address of addresses) expect(address).toContain("/q/");
+});
+
 test("errors are those of the server", async () => {
   const anonymous = createClient({ url: server.record.gateway_url, database: server.record.database });
   const secret = "select claimant from app.expense_claim";
