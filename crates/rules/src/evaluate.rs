@@ -6,11 +6,13 @@ use std::sync::Arc;
 use crate::compute::{binary, find, index};
 use crate::fault::{Budget, Fault, Reason};
 use crate::node::{Each, Kind, Macro, Node};
-use crate::value::Value;
+use crate::value::{Key, Value};
 
 /// Steps for each byte that a pattern is looked for in. Its program may be of some hundred instructions,
 /// each of which may be tried at each byte.
 const STEPS_PER_MATCHED_BYTE: usize = 32;
+/// Keys of a map of some hundred that a new one is compared with: three nodes of the tree.
+const MOST_COMPARED: usize = 33;
 
 /// One evaluation.
 pub(crate) struct Evaluation<'a> {
@@ -133,6 +135,11 @@ impl<'a> Evaluation<'a> {
             };
             let key = self.value(key_node)?.new_key();
             let key = key.ok_or(fault(Reason::WrongType))?;
+            if let Key::String(text) = &key {
+                // It is compared with some of those that are there.
+                let bytes = text.len().saturating_mul(map.len().min(MOST_COMPARED));
+                self.budget.charge_text(bytes).map_err(fault)?;
+            }
             let value = self.value(value_node)?;
             if map.insert(key, value).is_some() {
                 return Err(fault(Reason::DuplicateKey));

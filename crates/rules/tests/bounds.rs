@@ -142,6 +142,11 @@ fn work_is_bounded() {
             .collect();
         format!("{{{}}}", members.join(","))
     };
+    let alike = format!(
+        "{{\"list\": [{}0], \"a\": \"{x}a\", \"b\": \"{x}b\"}}",
+        "0,".repeat(30_000),
+        x = "x".repeat(90_000)
+    );
     let doubled = |times: usize| format!("[payload]{}", ".map(a, a + a)".repeat(times));
     for (expression, payload) in [
         // Every pair.
@@ -159,6 +164,8 @@ fn work_is_bounded() {
         ("[1,2,3,4,5,6,7,8,9].all(a, [1,2,3,4,5,6,7,8,9].all(b, [1,2,3,4,5,6,7,8,9].all(c, !payload.contains('ab'))))".to_owned(), &long),
         ("payload.all(a, payload.all(b, payload[a] == payload[b] && b in payload))".to_owned(), &map),
         ("payload.matches('(a?){20}a{20}$')".to_owned(), &long),
+        // Keys that differ at their end.
+        ("size(payload.list.map(x, {payload.a: 1, payload.b: 2}))".to_owned(), &alike),
     ] {
         assert_eq!(reason(&expression, payload), Reason::TooCostly, "{expression}");
     }
