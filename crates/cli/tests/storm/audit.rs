@@ -14,6 +14,8 @@ use crate::weather::{Weather, ended};
 /// reached the disk.
 const BEFORE_A_CRASH: &str = "3 seconds";
 
+const ENDING: &str = include_str!("ending.sql");
+
 /// Nothing of this may be left. A worker says that it has nothing open with its next sign of life.
 const LEFT_OVER: &str = "select concat_ws(', ', \
     nullif((select count(*) from rolegate.job), 0) || ' in the ring', \
@@ -93,6 +95,7 @@ impl Audit {
         weather: &Weather,
         (all_ended, all_empty): (Duration, Duration),
     ) -> Self {
+        superuser.batch_execute(ENDING).await.unwrap();
         let sent: Vec<i64> = one(superuser, "select array_agg(n) from public.sent").await;
         let number = async |sql: &str| one::<i64>(superuser, sql).await;
         let of_state = async |state: &str| {
@@ -202,8 +205,18 @@ async fn wrong(superuser: &Client) -> Vec<String> {
             "select min(n) from public.ending group by claim, ordinal, claimed_at having count(*) > 1",
         ),
         (
+            "an end of something that was not handed out",
+            "select e.claim from public.ending e where e.n is null",
+        ),
+        (
+            "handed out twice at the same place",
+            "select min(c.claim) from public.claimed c, unnest(c.jobs) j (id) \
+             group by j.id having count(*) > 1",
+        ),
+        (
             "something that nobody sent",
             "select n from public.ending where n not in (select n from public.sent) \
+             union all select n from public.placed where n not in (select n from public.sent) \
              union all select n from public.run where n not in (select n from public.sent)",
         ),
         (

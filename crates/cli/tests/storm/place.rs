@@ -7,8 +7,8 @@ use rolegate_testkit::provision::{Provision, Provisioned, default_cache_director
 use rolegate_testkit::{TestDatabase, Version};
 use tokio_postgres::{Client, NoTls};
 
-/// `sent`: what was committed by producers. `run`: each time a job ran. `ending`: each end of an
-/// attempt, written by a trigger in the transaction that ends it, because the ring forgets.
+/// `sent`: what was committed by producers. `run`: each time a job ran. `placed`, `claimed`, `outcome`: copies of
+/// the ring's rows, because the ring forgets; `ending`: each end of an attempt, put together from them.
 const TABLES: &str = include_str!("tables.sql");
 
 pub(crate) struct Place {

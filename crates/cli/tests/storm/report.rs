@@ -11,8 +11,8 @@ const HEAD: &str = "# A storm of kills
 
 Jobs of two kinds of workers while workers, the leader and PostgreSQL are killed; debug builds. What is
 counted as lost or ended twice fails the run before anything is printed. Times say how long the test took
-and not how fast the queue is: a trigger looks every job that has ended up in all segments of the ring, which
-are up to 64 here, because their retention is 4 seconds while somebody reads all the time.
+and not how fast the queue is: processes are killed all the time, producers wait when too much waits, and the
+retention is 4 seconds while somebody reads all the time, so that the ring has up to 64 segments.
 
 | | |
 |---|---|

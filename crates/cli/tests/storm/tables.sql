@@ -11,24 +11,45 @@ create table public.sent (n bigint primary key);
 create table public.run (
     n bigint not null, at timestamptz not null default clock_timestamp(), worker text not null);
 create index on public.run (n);
-create table public.ending (
-    n bigint not null, claim bigint not null, ordinal smallint not null, claimed_at timestamptz not null,
-    state "char" not null, at timestamptz not null default clock_timestamp());
-create index on public.ending (n);
+
+-- What the ring does, and forgets: where each job was put, what was handed out, what ended. Copies of the rows,
+-- written in the transactions that write them, and looked up in nothing: they are put together when all is over.
+create table public.placed (id bigint not null, lane integer not null, n bigint not null);
+create table public.claimed (claim bigint not null, lane integer not null, at timestamptz not null, jobs bigint[] not null);
+create table public.outcome (
+    claim bigint not null, at timestamptz not null default clock_timestamp(), ordinals smallint[] not null,
+    states "char"[], completed integer not null);
 grant insert on public.sent, public.run to clerk_role;
 
-create function public.note_ending() returns trigger language plpgsql security definer
+create function public.note_place() returns trigger language plpgsql security definer
 set search_path = pg_catalog, public, pg_temp as $$
 begin
-    insert into public.ending (n, claim, ordinal, claimed_at, state)
-    select (j.args ->> 'n')::bigint, k.id, o.ordinal, k.at, coalesce(new.states[o.nth], 'c')
-    from unnest(new.ordinals) with ordinality o (ordinal, nth)
-    join rolegate.job_claim k on k.id = new.claim
-    join rolegate.job j on j.lane = k.lane and j.id = k.jobs[o.ordinal];
+    insert into public.placed (id, lane, n) values (new.id, new.lane, (new.args ->> 'n')::bigint);
     return null;
 end $$;
-create trigger note_ending after insert on rolegate.job_outcome
-for each row execute function public.note_ending();
+create trigger note_place after insert on rolegate.job
+for each row execute function public.note_place();
+
+create function public.note_claim() returns trigger language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+begin
+    insert into public.claimed (claim, lane, at, jobs) values (new.id, new.lane, new.at, new.jobs);
+    return null;
+end $$;
+create trigger note_claim after insert on rolegate.job_claim
+for each row when (new.jobs <> '{}') execute function public.note_claim();
+
+create function public.note_outcome() returns trigger language plpgsql security definer
+set search_path = pg_catalog, public, pg_temp as $$
+begin
+    insert into public.outcome (claim, ordinals, states, completed)
+    values (
+        new.claim, new.ordinals, new.states, cardinality(coalesce(
+            array_positions(new.states, 'c'::"char"), new.ordinals::integer[])));
+    return null;
+end $$;
+create trigger note_outcome after insert on rolegate.job_outcome
+for each row execute function public.note_outcome();
 
 -- Jobs of every kind end: most at the first attempt, some fail now and then, some fail for good.
 create function api.work(n bigint) returns bigint language plpgsql

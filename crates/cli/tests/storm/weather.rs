@@ -183,7 +183,7 @@ impl Weather {
 
 /// Jobs that have ended, in whatever way. `None`: the connection is lost.
 pub(crate) async fn ended(superuser: &Client) -> Option<u64> {
-    let sql = "select (select count(*) from public.ending where state = 'c') \
+    let sql = "select (select coalesce(sum(completed), 0) from public.outcome)::bigint \
                + (select count(*) from rolegate.job_ended)";
     let row = superuser.query_one(sql, &[]).await.ok()?;
     u64::try_from(row.get::<_, i64>(0)).ok()
