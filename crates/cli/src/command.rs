@@ -21,6 +21,7 @@ mod replication;
 mod roles;
 mod rows;
 mod serve;
+mod tail;
 mod token;
 
 use std::path::PathBuf;

@@ -7,6 +7,7 @@ use tokio_postgres::types::ToSql;
 
 use super::connect::Target;
 use super::rows::{Rows, value};
+use super::tail::Tail;
 use crate::logging::say;
 
 const LIST_EXAMPLES: &str = "\
@@ -38,6 +39,14 @@ const CANCEL_EXAMPLES: &str = "\
 Examples:
   rolegate job cancel 4711 4712 --reason 'sent by hand' --data-dir .rolegate";
 
+const TAIL_EXAMPLES: &str = "\
+Examples:
+  rolegate job tail --data-dir .rolegate
+  rolegate job tail --queue mail --state failed --json --database postgresql://me@db.example/app
+
+Looks once a second whether anything was committed, and lists then. What happens to a job between two looks
+is not seen, only what it came to.";
+
 const MOVE_EXAMPLES: &str = "\
 Examples:
   rolegate job move 4711 --priority 1 --data-dir .rolegate
@@ -49,6 +58,9 @@ pub(crate) enum Job {
     /// Lists jobs, those that came to their lane last first.
     #[command(after_help = LIST_EXAMPLES)]
     List(List),
+    /// Prints jobs as they come, and when their state changes, until it is interrupted.
+    #[command(after_help = TAIL_EXAMPLES)]
+    Tail(Tail),
     /// Prints all there is to know of a job.
     #[command(after_help = SHOW_EXAMPLES)]
     Show {
@@ -179,6 +191,7 @@ pub(crate) struct Enqueue {
 pub(crate) async fn run(command: Job) -> anyhow::Result<ExitCode> {
     match command {
         Job::List(list) => list.print().await?,
+        Job::Tail(tail) => tail.follow().await?,
         Job::Show { id, json, target } => show(id, json, &target).await?,
         Job::Enqueue(job) => say(job.enqueue().await?),
         Job::Retry {
