@@ -57,6 +57,17 @@ end
 $$;
 revoke execute on function rolegate.job_lane(text, jsonb, text, integer, integer) from public;
 
+-- The W3C `traceparent` of the request that this is part of, if it came with one.
+create function rolegate.request_trace() returns text
+language sql stable security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+    select pg_catalog.substring(
+        pg_catalog.current_setting('request.headers', true),
+        '"traceparent" *: *"([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})"')
+$$;
+revoke execute on function rolegate.request_trace() from public;
+
 -- Takes the unique key for a job. NULL: it is the job's. Else the job that has it.
 create function rolegate.take_unique_key(kind text, unique_key text, for_root bigint, held_until timestamptz)
 returns bigint
@@ -70,19 +81,26 @@ declare
     holder bigint;
 begin
     loop
-        insert into rolegate.job_unique as u (key, root, held_until)
+        -- A look without a lock: who only finds that the key is taken must not keep the job that has it from
+        -- ending, however long his transaction is.
+        select u.root into holder from rolegate.job_unique u
+        where u.key = digest and not (u.ended and u.held_until <= pg_catalog.clock_timestamp());
+        if found then
+            return holder;
+        end if;
+        insert into rolegate.job_unique (key, root, held_until)
         values (digest, for_root, take_unique_key.held_until)
-        on conflict (key) do update
-        set root = excluded.root, held_until = excluded.held_until, ended = false
-        where u.ended and u.held_until <= pg_catalog.clock_timestamp();
+        on conflict (key) do nothing;
         if found then
             return null;
         end if;
-        select u.root into holder from rolegate.job_unique u where u.key = digest;
-        -- It ended between the two statements: try again.
-        if holder is not null then
-            return holder;
+        update rolegate.job_unique u
+        set root = for_root, held_until = take_unique_key.held_until, ended = false
+        where u.key = digest and u.ended and u.held_until <= pg_catalog.clock_timestamp();
+        if found then
+            return null;
         end if;
+        -- Somebody was faster, or it ended between the statements: look again.
     end loop;
 end
 $$;
@@ -90,7 +108,7 @@ revoke execute on function rolegate.take_unique_key(text, text, bigint, timestam
 
 -- Gives a job that waits for its time, and was never tried, another time and other contents. False if it does not
 -- wait any more, or is somebody else's. The row is locked until the end of the transaction: it does not become
--- due meanwhile, and nobody else waits for it.
+-- due meanwhile. Operators would wait for it, so that an idle transaction is ended as in start_decision().
 create function rolegate.replace_scheduled(
     job_id bigint, run_at timestamptz, held_until timestamptz, lane integer, max_attempts integer,
     flags smallint, principal bigint, args jsonb, options jsonb
@@ -99,6 +117,8 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
 as $$
 #variable_conflict use_variable
+declare
+    idle constant interval := pg_catalog.current_setting('idle_in_transaction_session_timeout')::interval;
 begin
     update rolegate.job_deferred d
     set run_at = coalesce(replace_scheduled.run_at, pg_catalog.clock_timestamp()),
@@ -110,6 +130,9 @@ begin
     where d.root = job_id and d.reason is null and d.waits_for is null and rolegate.owns_job(d.principal);
     if not found then
         return false;
+    end if;
+    if idle = interval '0' or idle > interval '10 seconds' then
+        perform pg_catalog.set_config('idle_in_transaction_session_timeout', '10s', true);
     end if;
     update rolegate.job_unique u set held_until = replace_scheduled.held_until where u.root = job_id;
     perform rolegate.wake_promoter();
@@ -188,6 +211,9 @@ begin
     if principal is null then
         principal := rolegate.job_principal();
     end if;
+    if trace is null and pg_catalog.current_setting('request.headers', true) like '%"traceparent"%' then
+        trace := rolegate.request_trace();
+    end if;
 
     if deadline is not null or tags is not null or metadata is not null or trace is not null
         or flags & 2 <> 0
@@ -197,9 +223,22 @@ begin
                 errcode = 'invalid_parameter_value',
                 message = 'deadline is above zero and at most 100 years';
         end if;
-        if pg_catalog.cardinality(tags) > 20 then
+        -- One dimension: in JSON there would be lists among them.
+        if (
+            case
+                when tags is null then false
+                when pg_catalog.cardinality(tags) > 20 or pg_catalog.array_ndims(tags) > 1 then true
+                else pg_catalog.array_position(tags, null) is not null
+                    or pg_catalog.length(pg_catalog.array_to_string(tags, '')) > 4000
+            end
+        ) then
             raise exception using
-                errcode = 'invalid_parameter_value', message = 'a job has at most 20 tags';
+                errcode = 'invalid_parameter_value',
+                message = 'a job has at most 20 tags, of 4000 characters together, and none is NULL';
+        end if;
+        if pg_catalog.length(trace) > 200 then
+            raise exception using
+                errcode = 'invalid_parameter_value', message = 'trace has at most 200 characters';
         end if;
         if ordering_key is not null and limit_key is not null then
             raise exception using
@@ -223,6 +262,18 @@ begin
             raise exception using
                 errcode = 'invalid_parameter_value',
                 message = 'on_conflict is error, existing or replace';
+        end if;
+        if pg_catalog.length(unique_key) > 1000 then
+            raise exception using
+                errcode = 'invalid_parameter_value', message = 'a unique_key has at most 1000 characters';
+        end if;
+        if unique_for > interval '100 years' then
+            raise exception using
+                errcode = 'invalid_parameter_value', message = 'unique_for is at most 100 years';
+        end if;
+        if run_at = 'infinity' then
+            raise exception using
+                errcode = 'invalid_parameter_value', message = 'run_at is a time that comes';
         end if;
         -- A transaction has its number before it takes an id: see the table.
         perform pg_catalog.pg_current_xact_id();

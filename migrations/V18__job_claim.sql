@@ -121,6 +121,9 @@ declare
     busy boolean := false;
     buried boolean;
     segment constant smallint := rolegate.write_segment();
+    -- Of what jobs of one claim are stored in: its worker has them all in memory, and what is stored may be
+    -- compressed a hundredfold.
+    most_bytes constant bigint := 4194304;
     -- Claims made from here on have a higher number.
     last_claim constant bigint := (select s.last_value from rolegate.job_claim_id s);
 begin
@@ -219,7 +222,13 @@ begin
                     where pg_catalog.pg_visible_in_snapshot(o.x, s.s)
                 ),
                 behind as materialized (
-                    select j.*
+                    select
+                        j.*,
+                        -- What those before it are stored in.
+                        pg_catalog.sum(pg_catalog.pg_column_size(j.args)
+                            + coalesce(pg_catalog.pg_column_size(j.options), 0)) over (
+                                order by j.id rows between unbounded preceding and 1 preceding
+                            ) > most_bytes is true as is_beyond
                     from rolegate.job j
                     where j.lane = next_lane
                         and j.id > greatest(
@@ -235,22 +244,40 @@ begin
                     limit room + 1
                 ),
                 late as materialized (
-                    select pg_catalog.count(*) as n, pg_catalog.count(*) > room as too_many from behind
+                    select
+                        pg_catalog.count(*) as n,
+                        pg_catalog.count(*) > room or pg_catalog.bool_or(b.is_beyond) is true as too_many
+                    from behind b
                 ),
                 ahead as materialized (
-                    select j.*
-                    from rolegate.job j
-                    where j.lane = next_lane and j.id > c.hi
-                    order by j.id
-                    limit (
-                        select case when c.pass is null then greatest(room - l.n, 0) else 0 end
-                        from late l
-                    )
+                    select a.*
+                    from (
+                        select
+                            j.*,
+                            pg_catalog.sum(pg_catalog.pg_column_size(j.args)
+                                + coalesce(pg_catalog.pg_column_size(j.options), 0)) over (
+                                    order by j.id rows between unbounded preceding and 1 preceding
+                                ) > most_bytes is true as is_beyond
+                        from (
+                            select x.*
+                            from rolegate.job x
+                            where x.lane = next_lane and x.id > c.hi
+                            order by x.id
+                            limit (
+                                select case
+                                    when c.pass is not null or l.too_many then 0
+                                    else greatest(room - l.n, 0)
+                                end
+                                from late l
+                            )
+                        ) j
+                    ) a
+                    where not a.is_beyond
                 ),
                 picked as materialized (
                     select pg_catalog.row_number() over (order by u.id) as nth, u.*
                     from (
-                        (select b.* from behind b order by b.id limit room)
+                        (select b.* from behind b where not b.is_beyond order by b.id limit room)
                         union all
                         select a.* from ahead a
                     ) u

@@ -299,8 +299,13 @@ as $$
 declare
     pruned integer;
 begin
+    -- One that a producer takes again just now is his.
     delete from rolegate.job_unique u
-    where u.ended and u.held_until <= pg_catalog.clock_timestamp();
+    where u.key in (
+        select x.key from rolegate.job_unique x
+        where x.ended and x.held_until <= pg_catalog.clock_timestamp()
+        order by x.held_until limit 100 * most::bigint
+        for update skip locked);
     delete from rolegate.job_rate r where r.free_at < pg_catalog.clock_timestamp() - interval '1 hour';
     delete from rolegate.job_ended e
     where e.root in (

@@ -277,6 +277,10 @@ declare
     due_at timestamptz;
     done boolean := false;
 begin
+    if run_at = 'infinity' then
+        raise exception using
+            errcode = 'invalid_parameter_value', message = 'run_at is a time that comes';
+    end if;
     lock_timeout := rolegate.start_decision();
     -- As in cancel().
     for turn in 1..100 loop

@@ -128,6 +128,11 @@ begin
         when pg_catalog.jsonb_typeof(coalesce(node -> 'tags', '[]')) <> 'array'
             or pg_catalog.jsonb_array_length(coalesce(node -> 'tags', '[]')) > 20
             then 'a job has at most 20 tags'
+        when node ? 'tags' and exists (
+            select from pg_catalog.jsonb_array_elements(node -> 'tags') t (tag)
+            where pg_catalog.jsonb_typeof(t.tag) <> 'string' or pg_catalog.length(t.tag #>> '{}') > 200)
+            then 'a tag is a text of at most 200 characters'
+        when pg_catalog.length(node ->> 'trace') > 200 then 'trace has at most 200 characters'
         when (node ->> 'deadline')::interval <= interval '0'
             or (node ->> 'deadline')::interval > interval '100 years'
             then 'deadline is above zero and at most 100 years'
@@ -182,7 +187,13 @@ begin
         order by c.nth
     loop
         made := (rolegate.enqueue_node(
-            child.node, id, lane / 4, principal, depth + 1,
+            -- What it says itself counts.
+            case
+                when node ? 'trace' and pg_catalog.jsonb_typeof(child.node) = 'object'
+                    then pg_catalog.jsonb_build_object('trace', node -> 'trace') || child.node
+                else child.node
+            end,
+            id, lane / 4, principal, depth + 1,
             pg_catalog.format('%s.children[%s]', path, child.nth - 1), made)).made;
     end loop;
 end
@@ -203,6 +214,10 @@ begin
     if flow is null then
         raise exception using
             errcode = 'invalid_parameter_value', message = 'a flow is an object, not NULL';
+    end if;
+    if pg_catalog.jsonb_typeof(flow) = 'object' then
+        flow := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('trace', rolegate.request_trace()))
+            || flow;
     end if;
     return (rolegate.enqueue_node(flow, null, null, rolegate.job_principal(), 1, 'flow', 0)).id;
 end

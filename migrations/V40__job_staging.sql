@@ -37,7 +37,8 @@ create table rolegate.job_staging (
     -- Instead of `run_at`: from the beginning of the producer's transaction.
     run_after interval
         constraint "run_after is at most 100 years" check (run_after <= interval '100 years'),
-    unique_key text,
+    unique_key text
+        constraint "a unique_key has at most 1000 characters" check (pg_catalog.length(unique_key) <= 1000),
     on_conflict text not null default 'error'
         constraint "on_conflict is error or existing" check (on_conflict in ('error', 'existing')),
     unique_for interval
@@ -46,9 +47,18 @@ create table rolegate.job_staging (
         constraint "deadline is above zero and at most 100 years"
             check (deadline > interval '0' and deadline <= interval '100 years'),
     tags text[]
-        constraint "a job has at most 20 tags" check (pg_catalog.cardinality(tags) <= 20),
+        constraint "a job has at most 20 tags, of 4000 characters, none is NULL" check (
+            case
+                when pg_catalog.cardinality(tags) > 20 or pg_catalog.array_ndims(tags) > 1 then false
+                else pg_catalog.array_position(tags, null) is null
+                    and pg_catalog.length(pg_catalog.array_to_string(tags, '')) <= 4000
+            end),
     metadata jsonb,
-    trace text,
+    -- As in request_trace().
+    trace text default pg_catalog.substring(
+        pg_catalog.current_setting('request.headers', true),
+        '"traceparent" *: *"([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})"')
+        constraint "trace has at most 200 characters" check (pg_catalog.length(trace) <= 200),
     ordering_key text
         constraint "an ordering_key has 1 to 200 characters"
             check (pg_catalog.length(ordering_key) between 1 and 200),
@@ -59,6 +69,8 @@ create table rolegate.job_staging (
         check (ordering_key is null or limit_key is null),
     constraint "run_at or run_after, not both" check (run_at is null or run_after is null)
 );
+-- Those that somebody holds up, beside those that nobody has looked at yet.
+create index job_staging_put_off on rolegate.job_staging (put_off_until, id) where put_off_until is not null;
 grant insert (
     kind, args, queue, priority, max_attempts, run_at, run_after, unique_key, on_conflict, unique_for,
     deadline, tags, metadata, trace, ordering_key, limit_key
@@ -250,16 +262,18 @@ set search_path = pg_catalog, rolegate, pg_temp
 as $$
 declare
     s rolegate.job_staging;
+    wanted bytea;
     principal bigint;
 begin
     delete from rolegate.job_staging x where x.id = staged returning x.* into strict s;
-    insert into rolegate.job_principal (digest, role_name, role_oid, token_id, claims)
-    values (
-        pg_catalog.sha256(pg_catalog.convert_to(
-            pg_catalog.concat_ws('|', s.role_oid, s.role_name, coalesce(s.token_id, ''), s.claims),
-            'UTF8')),
-        s.role_name, s.role_oid, s.token_id, s.claims)
-    returning id into strict principal;
+    wanted := pg_catalog.sha256(pg_catalog.convert_to(
+        pg_catalog.concat_ws('|', s.role_oid, s.role_name, coalesce(s.token_id, ''), s.claims), 'UTF8'));
+    select p.id into principal from rolegate.job_principal p where p.digest = wanted order by p.id limit 1;
+    if principal is null then
+        insert into rolegate.job_principal (digest, role_name, role_oid, token_id, claims)
+        values (wanted, s.role_name, s.role_oid, s.token_id, s.claims)
+        returning id into strict principal;
+    end if;
     insert into rolegate.job_ended (
         root, state, reason, error, dead_letter, keep_until, enqueued_at, lane, attempt, max_attempts,
         flags, kind, principal, args)
@@ -291,6 +305,7 @@ declare
     size integer := pg_catalog.cardinality(ids);
     problem text;
     is_locked boolean := false;
+    is_trouble boolean := false;
     parts jsonb;
     part bigint[];
     did record;
@@ -311,9 +326,14 @@ begin
             is_locked := true;
         when others then
             -- The server's troubles are not the row's: connections, disk, its end.
-            if sqlstate ~ '^(08|40|53|57|58|XX)' then
+            if sqlstate ~ '^(08|40|57|58)'
+                or sqlstate in ('53100', '53300', '53400', 'XX001', 'XX002')
+            then
                 raise;
             end if;
+            -- Memory, and what the server did not expect, may be either: it is tried again, and nothing
+            -- behind it waits.
+            is_trouble := sqlstate ~ '^(53|XX)';
             problem := sqlerrm;
     end;
     if is_locked and not exists (
@@ -332,15 +352,19 @@ begin
         put_off := 1;
         return;
     elsif size = 1 then
-        begin
-            perform rolegate.refuse_staged(ids[1], problem);
-            refused := 1;
-        exception when others then
-            update rolegate.job_staging s
-            set put_off_until = pg_catalog.clock_timestamp() + interval '1 hour'
-            where s.id = ids[1];
-            put_off := 1;
-        end;
+        if not is_trouble then
+            begin
+                perform rolegate.refuse_staged(ids[1], problem);
+                refused := 1;
+                return;
+            exception when others then
+                null;
+            end;
+        end if;
+        update rolegate.job_staging s
+        set put_off_until = pg_catalog.clock_timestamp() + interval '1 hour'
+        where s.id = ids[1];
+        put_off := 1;
         return;
     end if;
     if is_locked then
@@ -392,6 +416,7 @@ as $$
 #variable_conflict use_column
 declare
     ids bigint[];
+    again bigint[];
 begin
     if (most between 1 and 10000) is not true then
         raise exception using
@@ -410,12 +435,19 @@ begin
         pg_catalog.set_config('jit', 'off', true),
         pg_catalog.set_config('lock_timeout', '20ms', true);
     ids := array(
-        select s.id from rolegate.job_staging s
-        where (s.put_off_until > pg_catalog.clock_timestamp()) is not true
+        select s.id from rolegate.job_staging s where s.put_off_until is null
         order by s.id limit most + 1);
     more := pg_catalog.cardinality(ids) > most;
+    ids := ids[:most];
+    -- Those that were put off get what is left, a tenth at least, however many there are: whoever holds up his
+    -- own must not hold up others.
+    again := array(
+        select s.id from rolegate.job_staging s where s.put_off_until <= pg_catalog.clock_timestamp()
+        order by s.put_off_until, s.id
+        limit greatest(most / 10, 1, most - pg_catalog.cardinality(ids)));
+    ids := array(select i from pg_catalog.unnest(ids || again) i order by i);
     select m.* into moved, existing, refused, put_off
-    from rolegate.move_staged_parts(ids[:most], 10) m;
+    from rolegate.move_staged_parts(ids, 10) m;
 end
 $$;
 revoke execute on function rolegate.move_staged_jobs(integer) from public;

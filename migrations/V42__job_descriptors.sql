@@ -273,10 +273,14 @@ begin
                 ) w
             ),
             '[]')
-    from rolegate.job_descriptor d
-    where (only_subject is null or d.subject = only_subject) and d.name > after_name
-    order by d.name, d.subject
-    limit max_rows;
+    from (
+        -- A queue and a kind may have one name, after which the next page begins.
+        select x.* from rolegate.job_descriptor x
+        where (only_subject is null or x.subject = only_subject) and x.name > after_name
+        order by x.name
+        fetch first max_rows rows with ties
+    ) d
+    order by d.name, d.subject;
 end
 $$;
 revoke execute on function rolegate.descriptors(text, text, integer) from public;

@@ -465,6 +465,5 @@ fn raw(json: String) -> Box<RawValue> {
 }
 
 fn options(json: Option<&str>) -> JobOptions {
-    json.and_then(|json| serde_json::from_str(json).ok())
-        .unwrap_or_default()
+    json.map(JobOptions::read).unwrap_or_default()
 }

@@ -1,9 +1,11 @@
 //! A job as a handler sees it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 /// The name of a job: the same through all its attempts.
@@ -68,11 +70,43 @@ pub struct JobOptions {
 }
 
 impl JobOptions {
+    /// One that is not as it should be costs none of the others.
+    pub(crate) fn read(json: &str) -> Self {
+        serde_json::from_str(json).unwrap_or_else(|_| {
+            let members: BTreeMap<String, Box<RawValue>> =
+                serde_json::from_str(json).unwrap_or_default();
+            let of = |name: &str| members.get(name).map(|json| json.get());
+            Self {
+                deadline: read(of("deadline")),
+                tags: read(of("tags")),
+                metadata: read(of("metadata")),
+                trace: read(of("trace")),
+                errors: read(of("errors")),
+                resume: read(of("resume")),
+            }
+        })
+    }
+
+    /// [`Self::trace`], if it is a W3C `traceparent`: a producer wrote it.
+    pub fn traceparent(&self) -> Option<&str> {
+        let text = self.trace.as_deref()?;
+        let digits = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        let parts = text.split('-');
+        let fits = parts.clone().map(str::len).eq([2, 32, 16, 2])
+            && parts.flat_map(str::bytes).all(digits);
+        fits.then_some(text)
+    }
+
     /// How long an attempt may take, if the producer said so.
     pub fn deadline(&self) -> Option<Duration> {
         self.deadline
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
     }
+}
+
+fn read<T: Default + DeserializeOwned>(json: Option<&str>) -> T {
+    json.and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default()
 }
 
 /// How an earlier attempt ended.
@@ -121,4 +155,45 @@ pub struct JobPrincipal {
     pub scopes: Option<String>,
     /// The API token was revoked since.
     pub revoked: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_is_odd_costs_none_of_the_others() {
+        let options = JobOptions::read(
+            r#"{"deadline": 1.5, "tags": ["a", null], "trace": "t", "resume": {"payload": 1}, "parent": 7}"#,
+        );
+        assert_eq!(options.deadline(), Some(Duration::from_millis(1500)));
+        assert_eq!(options.trace.as_deref(), Some("t"));
+        assert_eq!(
+            options.resume.map(|json| json.get().to_owned()).as_deref(),
+            Some(r#"{"payload": 1}"#)
+        );
+        assert!(options.tags.is_empty());
+    }
+
+    #[test]
+    fn only_a_traceparent_is_one() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        for (text, is_one) in [
+            (good, true),
+            ("", false),
+            (&good.to_uppercase(), false),
+            (&format!("{good}-00"), false),
+            (&good.replace('-', "_"), false),
+            (
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0\n",
+                false,
+            ),
+        ] {
+            let options = JobOptions {
+                trace: Some(text.to_owned()),
+                ..JobOptions::default()
+            };
+            assert_eq!(options.traceparent().is_some(), is_one, "{text}");
+        }
+    }
 }

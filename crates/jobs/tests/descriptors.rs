@@ -241,3 +241,34 @@ async fn what_is_wrong_is_refused_and_nobody_else_says_anything() {
     })
     .await;
 }
+
+/// A queue and a kind may have one name: the next page begins after both.
+#[tokio::test]
+async fn pages_leave_nothing_out() {
+    for_each_version(async |db| {
+        let (viewer, operator) = people(db).await;
+        let sql = "select rolegate.create_queue(n), rolegate.describe_queue(n, owner => 'q'), \
+            rolegate.describe_kind(n, owner => 'k') from unnest(array['a', 'b', 'c']) n";
+        operator.query(sql, &[]).await.unwrap();
+        let mut found = Vec::new();
+        let mut after = String::new();
+        loop {
+            let sql =
+                "select name, subject from rolegate.descriptors(after_name => $1, max_rows => 1)";
+            let rows = viewer.query(sql, &[&after]).await.unwrap();
+            let Some(last) = rows.last() else { break };
+            after = last.get(0);
+            let names = |row: &tokio_postgres::Row| {
+                format!("{} {}", row.get::<_, &str>(0), row.get::<_, &str>(1))
+            };
+            found.extend(rows.iter().map(names));
+        }
+        assert_eq!(
+            found,
+            [
+                "a kind", "a queue", "b kind", "b queue", "c kind", "c queue"
+            ]
+        );
+    })
+    .await;
+}

@@ -140,7 +140,10 @@ async fn a_reader_only_delays_emptying_and_the_ring_grows_up_to_its_bound() {
         let stage = Stage::new(db).await;
         stage.retention("0").await;
         stage
-            .run("update rolegate.job_setting set max_segments = 6")
+            .run(
+                "update rolegate.job_setting set max_segments = 6; \
+                 select rolegate.add_segment() from generate_series(1, 3)",
+            )
             .await;
         let mut reader = db.superuser().await;
         let reading = reader.transaction().await.unwrap();
@@ -173,6 +176,87 @@ async fn a_reader_only_delays_emptying_and_the_ring_grows_up_to_its_bound() {
         )
         .await;
         assert!(leader.stop().await);
+    })
+    .await;
+}
+
+/// After somebody has read for long: what the ring has more than it needs goes, and nothing that is in it.
+#[tokio::test]
+async fn the_ring_shrinks_to_what_it_needs() {
+    for_each_version(async |db| {
+        let stage = Stage::new(db).await;
+        let segments =
+            "select count(*) from pg_inherits where inhparent = 'rolegate.job'::regclass";
+        let first = stage.number(segments).await;
+        stage
+            .run("select rolegate.add_segment() from generate_series(1, 8)")
+            .await;
+        let maintenance = db.connect_as("rolegate_maintenance").await;
+        let drop = async |idle: &str| {
+            let sql = format!("select rolegate.drop_segment('{idle}')");
+            let row = maintenance.query_one(&sql, &[]).await?;
+            row.try_get::<_, bool>(0)
+        };
+        // Not before it has been idle for as long as it is said.
+        assert!(!drop("10 minutes").await.unwrap());
+        assert!(!stage.tick(Duration::from_secs(30)).await.segment_dropped);
+        // One who has enqueued and not committed delays it, and is not waited for.
+        stage.producer.batch_execute("begin").await.unwrap();
+        stage.enqueue("x", 1).await;
+        let held = drop("0").await.unwrap_err();
+        assert_eq!(held.code().unwrap().code(), "55P03");
+        stage.producer.batch_execute("commit").await.unwrap();
+        // Nor one who sees what was.
+        let mut reader = db.superuser().await;
+        stage.run("delete from rolegate.job_idle_segment").await;
+        let reading = reader
+            .build_transaction()
+            .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+            .start()
+            .await
+            .unwrap();
+        reading.query("select 1", &[]).await.unwrap();
+        stage.enqueue("x", 1).await;
+        assert!(!drop("0").await.unwrap());
+        reading.commit().await.unwrap();
+        // Whoever vacuums has a snapshot, too.
+        let until = async |number: i64| {
+            for _ in 0..500 {
+                if stage.number(segments).await == number {
+                    return;
+                }
+                drop("0").await.unwrap();
+                pause(10).await;
+            }
+            panic!("it does not shrink to {number}");
+        };
+        until(first + 7).await;
+        // A row that came late to the highest one.
+        let highest = first + 6;
+        let late = format!(
+            "update rolegate.job_turn set segment = {highest}; select rolegate.enqueue('late'); \
+             update rolegate.job_turn set segment = 0"
+        );
+        stage.run(&late).await;
+        assert!(!drop("0").await.unwrap());
+        let worker = stage.worker().await;
+        let id = stage.register(&worker).await;
+        let jobs = stage.claim(&worker, id, 10).await;
+        assert_eq!(jobs.len(), 3);
+        stage.complete(&worker, id, &jobs).await;
+        stage.run(&format!("truncate rolegate.job_{highest}")).await;
+        until(4).await;
+        assert!(!drop("0").await.unwrap());
+        assert_eq!(stage.number(segments).await, 4);
+        // Everything goes on, and the ring can grow again.
+        let more = stage.enqueue("x", 3).await;
+        let jobs = stage.claim(&worker, id, 10).await;
+        assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), more);
+        stage.complete(&worker, id, &jobs).await;
+        assert_eq!(
+            stage.number("select rolegate.add_segment()::bigint").await,
+            4
+        );
     })
     .await;
 }

@@ -120,13 +120,18 @@ impl Handler for FunctionJobs {
     }
 }
 
-/// What the function sees of its request: there is none, but the settings are there.
+/// What the function sees of its request: there is none, but the settings are there, and the trace of the
+/// request that enqueued the job, so that jobs it enqueues itself have it, too.
 fn request_context(job: &Job) -> RequestContext {
+    let headers = match job.options.traceparent() {
+        Some(trace) => Bytes::from(format!("{{\"traceparent\":\"{trace}\"}}")),
+        None => Bytes::from_static(b"{}"),
+    };
     RequestContext {
         id: format!("job-{}-{}", job.id, job.attempt).into(),
         method: Method::POST,
         path: format!("/jobs/{}", job.id).into(),
-        headers: Bytes::from_static(b"{}"),
+        headers,
         peer: None,
     }
 }

@@ -27,6 +27,7 @@ struct Ring {
     close: Pace,
     empty: Pace,
     prune: Pace,
+    shrink: Pace,
     depth: Pace,
     /// Said already.
     full: bool,
@@ -39,6 +40,7 @@ pub(super) async fn keep(steps: &Steps) -> Result<Infallible, Error> {
         close: Pace::patient(STEP, STEP, 20),
         empty: Pace::patient(STEP, SELDOM, 2),
         prune: Pace::patient(PRUNE, PRUNE, 20),
+        shrink: Pace::patient(PRUNE, PRUNE, 20),
         depth: Pace::patient(depth::EVERY, depth::EVERY, 20),
         full: false,
         held: false,
@@ -54,6 +56,10 @@ pub(super) async fn keep(steps: &Steps) -> Result<Infallible, Error> {
         if sweep <= Instant::now() {
             let swept = steps.run("principals", steps.sweep_principals()).await?;
             sweep = Instant::now() + Swept::pause(swept.map(|(swept, _)| swept));
+        }
+        if ring.shrink.is_due(Some(0.0)) {
+            let shrunk = steps.run("shrink", steps.shrink()).await?;
+            note(&mut ring.shrink, shrunk.map(|(_, took)| (true, took)));
         }
         if ring.depth.is_due(Some(0.0)) {
             let looked = steps.run("depth", depth::look(steps)).await?;

@@ -238,6 +238,17 @@ impl Steps {
         }
     }
 
+    /// Drops the highest segment, if the ring has more than it needs. Whether it did.
+    pub(super) async fn shrink(&self) -> Result<bool, Error> {
+        let sql = self.sql("select rolegate.drop_segment()");
+        match self.session.client.query_one(&sql, &[]).await {
+            Ok(row) => row.try_get(0),
+            // Somebody has been in a transaction for long: later.
+            Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Ended jobs whose time is over.
     pub(super) async fn prune(&self) -> Result<u64, Error> {
         let sql = self.sql("select rolegate.prune_jobs($1)");

@@ -32,6 +32,8 @@ pub struct Report {
     pub segments_emptied: u64,
     /// Somebody holds a lock on the next one.
     pub segment_held: bool,
+    /// The highest segment was dropped: the ring has more than it needs.
+    pub segment_dropped: bool,
     /// Ended jobs that were kept for long enough.
     pub pruned: u64,
     /// Principals of whom there was no job any more.
@@ -79,6 +81,7 @@ pub async fn tick(config: MaintenanceConfig) -> Result<Report, MaintenanceError>
             }
         }
     }
+    report.segment_dropped = steps.shrink().await?;
     report.pruned = steps.prune().await?;
     report.principals_removed = steps.sweep_principals_once().await?;
     Ok(report)

@@ -116,6 +116,8 @@ async fn handle(shared: &Shared, attempt: Attempt, mut job: Job, running: &Runni
     }
     let started = Instant::now();
     let id = job.id;
+    let trace = job.options.traceparent().map(str::to_owned);
+    let trace = trace.as_deref();
     let last = job.attempt >= job.max_attempts;
     let mut event = Event::started(&job);
     shared.handlers.tell(&event);
@@ -132,15 +134,19 @@ async fn handle(shared: &Shared, attempt: Attempt, mut job: Job, running: &Runni
     shared.handlers.tell(&event);
     if running.is_over() {
         metrics::ended(label, "stopped", took);
-        tracing::info!(job = id, kind = %kind, "job_stopped");
+        tracing::info!(job = id, kind = %kind, trace, "job_stopped");
         return outcome;
     }
     metrics::ended(label, outcome.as_str(), took);
     match outcome.alone() {
         Outcome::Failed { error, .. } | Outcome::Retry { error, .. } => {
-            tracing::info!(job = id, kind = %kind, outcome = outcome.as_str(), %error, "job_failed");
+            let outcome = outcome.as_str();
+            tracing::info!(job = id, kind = %kind, outcome, trace, %error, "job_failed");
         }
-        _ => tracing::debug!(job = id, kind = %kind, outcome = outcome.as_str(), "job_ended"),
+        _ => {
+            let outcome = outcome.as_str();
+            tracing::debug!(job = id, kind = %kind, outcome, trace, "job_ended");
+        }
     }
     outcome
 }

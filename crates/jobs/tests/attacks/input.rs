@@ -79,6 +79,13 @@ async fn odd_names_are_names_and_nothing_else() {
             "select rolegate.enqueue_flow('{\"kind\": \"x\", \"deadline\": \"101 years\"}')",
             "select rolegate.enqueue('x', unique_key => 'k', on_conflict => 'drop')",
             "select rolegate.enqueue('x', tags => array_fill('t'::text, array[21]))",
+            // Its worker reads a list of texts.
+            "select rolegate.enqueue('x', tags => array['a', null])",
+            "select rolegate.enqueue('x', tags => array[array['a'], array['b']])",
+            "select rolegate.enqueue('x', tags => array[repeat('t', 4001)])",
+            "select rolegate.enqueue('x', trace => repeat('t', 201))",
+            "select rolegate.enqueue_flow('{\"kind\": \"x\", \"tags\": [\"a\", 1]}')",
+            "select rolegate.enqueue_flow('{\"kind\": \"x\", \"tags\": [null]}')",
             "select rolegate.enqueue_many('x', array['1', null]::jsonb[])",
         ] {
             let refused = stage.producer.batch_execute(sql).await.unwrap_err();

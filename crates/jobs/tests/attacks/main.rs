@@ -8,6 +8,8 @@ mod crowd;
 mod input;
 mod pooling;
 mod privileges;
+mod size;
+mod unique;
 
 #[path = "../stage/mod.rs"]
 mod stage;

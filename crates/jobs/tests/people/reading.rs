@@ -280,6 +280,9 @@ async fn a_job_whose_claim_is_forgotten_is_forgotten_too() {
         assert_eq!(attempt.id, early);
         assert!(on.worker.finish(&attempt, "c", "").await);
 
+        // The next turn finds one that is free.
+        let free = "select rolegate.add_segment()";
+        on.superuser.execute(free, &[]).await.unwrap();
         let worker_lock = "select pg_advisory_lock(rolegate.worker_lock_key($1))";
         on.superuser
             .execute(worker_lock, &[&on.worker.id])

@@ -154,6 +154,16 @@ async fn one_wrong_job_is_an_error_that_says_why_and_nothing_is_copied() {
                 "a job has at most 20 tags",
             ),
             (
+                Enqueue::of("x", &1).trace("t".repeat(201)),
+                "23514",
+                "trace has at most 200 characters",
+            ),
+            (
+                Enqueue::of("x", &1).unique_key("k".repeat(1001)),
+                "23514",
+                "a unique_key has at most 1000 characters",
+            ),
+            (
                 Enqueue::of("x", &1).deadline(Duration::ZERO),
                 "23514",
                 "deadline is above zero",

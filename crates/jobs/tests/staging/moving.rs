@@ -63,6 +63,96 @@ async fn one_row_that_cannot_be_moved_keeps_none_of_ten_thousand_from_it() {
     .await;
 }
 
+/// What the server can't do may be its own trouble or the row's: that one is tried again, and all others are jobs.
+#[tokio::test]
+async fn one_row_that_is_too_much_for_the_server_holds_up_none_of_the_others() {
+    for_each_version(async |db| {
+        let stage = Stage::new(db).await;
+        stage
+            .run(
+                "create function public.too_much() returns trigger language plpgsql as $$ begin \
+                    if new.kind = 'much' then raise exception using errcode = tg_argv[0]; end if; \
+                    return new; end $$; \
+                 create trigger too_much before insert on rolegate.job for each row \
+                    execute function public.too_much('XX000')",
+            )
+            .await;
+        let rows = "insert into rolegate.job_staging (kind) \
+            select case n when 5 then 'much' else 'x' end from generate_series(1, 9) n";
+        stage.producer.batch_execute(rows).await.unwrap();
+        let maintenance = db.connect_as("rolegate_maintenance").await;
+        assert_eq!(move_part(&maintenance, 100).await, [8, 0, 0, 1]);
+        assert_eq!(move_part(&maintenance, 100).await, [0; 4]);
+        assert_eq!(
+            stage
+                .number("select count(*) from rolegate.job_ended")
+                .await,
+            0
+        );
+        // Where it is the server's it is not for the rows to wait an hour.
+        stage
+            .run(
+                "drop trigger too_much on rolegate.job; \
+                 create trigger too_much before insert on rolegate.job for each row \
+                    execute function public.too_much('53100'); \
+                 update rolegate.job_staging set put_off_until = null",
+            )
+            .await;
+        let sql = "select rolegate.move_staged_jobs(100)";
+        let full = maintenance.query_one(sql, &[]).await.unwrap_err();
+        assert_eq!(full.code().unwrap().code(), "53100");
+    })
+    .await;
+}
+
+/// Whoever holds a key, and has put thousands of rows with it in front, holds up his own.
+#[tokio::test]
+async fn rows_that_are_put_off_again_and_again_leave_room_for_others() {
+    for_each_version(async |db| {
+        let mut stage = Stage::new(db).await;
+        let holding = stage.producer.transaction().await.unwrap();
+        let key = "select rolegate.enqueue('u', unique_key => 'k')";
+        holding.query(key, &[]).await.unwrap();
+        let producer = db.superuser().await;
+        let rows = "insert into rolegate.job_staging (kind, unique_key) \
+                select 'u', 'k' from generate_series(1, 100); \
+            insert into rolegate.job_staging (kind) select 'plain' from generate_series(1, 100)";
+        producer.batch_execute(rows).await.unwrap();
+        let maintenance = db.connect_as("rolegate_maintenance").await;
+        // As if each took so long that those that were put off are due again.
+        let due =
+            "update rolegate.job_staging set put_off_until = now() where put_off_until is not null";
+        for _ in 0..12 {
+            move_part(&maintenance, 20).await;
+            producer.batch_execute(due).await.unwrap();
+        }
+        let plain = "select count(*) from rolegate.job where kind = 'plain'";
+        assert_eq!(stage_number(&producer, plain).await, 100);
+        holding.rollback().await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_that_are_refused_have_one_principal() {
+    for_each_version(async |db| {
+        let stage = Stage::new(db).await;
+        stage
+            .run(
+                "alter table rolegate.job_staging drop constraint \"max_attempts is 1 to 1000\", \
+                 alter max_attempts type integer",
+            )
+            .await;
+        let rows = "insert into rolegate.job_staging (kind, max_attempts) \
+            select 'x', 100000 from generate_series(1, 20)";
+        stage.producer.batch_execute(rows).await.unwrap();
+        assert_eq!(stage.tick(SILENCE).await.staged_refused, 20);
+        let principals = "select count(*) from rolegate.job_principal";
+        assert_eq!(stage.number(principals).await, 1);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn of_jobs_with_one_unique_key_there_is_one() {
     for_each_version(async |db| {

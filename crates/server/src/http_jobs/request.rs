@@ -79,7 +79,7 @@ pub(super) fn build(
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(ACCEPT, JSON);
     headers.insert(IDEMPOTENCY_KEY, value(&name)?);
-    if let Some(trace) = job.options.trace.as_deref().filter(|text| is_trace(text)) {
+    if let Some(trace) = job.options.traceparent() {
         headers.insert(TRACEPARENT, value(trace)?);
     }
     if let Some(key) = &kind.key {
@@ -120,14 +120,6 @@ fn idempotency_key(database: &str, job: &Job) -> String {
         key.push_str(&callback.to_string());
     }
     key
-}
-
-/// A producer wrote it.
-fn is_trace(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
-    let digits = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    lengths == [2, 32, 16, 2] && parts.iter().all(|part| part.bytes().all(digits))
 }
 
 fn sign(

@@ -13,13 +13,14 @@ use rolegate_testkit::{Admitted, TestDatabase, for_each_version};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::harness::{Gateway, Options, api};
+use crate::harness::{Gateway, Options, api, text};
 
 /// `later` is the application's own: its owner may enqueue, its callers may not.
 const FUNCTIONS: &str = "
     create table public.seen (
         who text not null default session_user, whose text default current_setting('role'),
-        org text, n numeric, at timestamptz default now());
+        org text, n numeric, at timestamptz default now(),
+        trace text default nullif(current_setting('request.headers', true), '')::jsonb ->> 'traceparent');
     create function api.note(n numeric) returns numeric language plpgsql volatile as $$
     begin
         insert into public.seen (org, n) values (rolegate.claim('org'), n);
@@ -315,6 +316,38 @@ async fn a_worker_that_stops_cancels_what_it_can_not_wait_for() {
             ("available".to_owned(), 0),
             "somebody else may have it"
         );
+    })
+    .await;
+}
+
+/// From the request to its job, to what that enqueues, and to what is staged.
+#[tokio::test]
+async fn the_trace_of_a_request_goes_through_its_jobs() {
+    for_each_version(async |db| {
+        let (gateway, clerk, worker, superuser) = ready(db, Mode::Login).await;
+        let token = gateway.token(&clerk).await;
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let relayed = json!({"kind": "api.later",
+            "args": {"kind": "api.note", "args": {"n": 1}}});
+        let odd = json!({"kind": "api.note", "args": {"n": 2}});
+        for (body, header) in [(&relayed, trace), (&odd, "\"; drop table x --")] {
+            let request = gateway.post("/later", Some(&token), &body.to_string());
+            let (status, body) = text(request.header("traceparent", header)).await;
+            assert_eq!(status.as_u16(), 200, "{body}");
+        }
+        enqueue(&gateway, &token, "api.note", json!({"n": 3})).await;
+        seen(&superuser, 3).await;
+        let sql = "select array_agg(trace order by n) from public.seen";
+        let row = superuser.query_one(sql, &[]).await.expect("read");
+        let traces: Vec<Option<String>> = row.get(0);
+        assert_eq!(traces, [Some(trace.to_owned()), None, None]);
+        let request = gateway.post("/stage", Some(&token), "{\"n\": 4}");
+        let (status, body) = text(request.header("traceparent", trace)).await;
+        assert!(status.is_success(), "{body}");
+        let sql = "select trace from rolegate.job_staging";
+        let row = superuser.query_one(sql, &[]).await.expect("read");
+        assert_eq!(row.get::<_, &str>(0), trace);
+        assert!(worker.stop().await);
     })
     .await;
 }

@@ -81,6 +81,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.request_trace()",
+        "select rolegate.request_trace()",
+        NOBODY,
+        None,
+    ),
+    function(
         "rolegate.take_unique_key(text,text,bigint,timestamp with time zone)",
         "select rolegate.take_unique_key('x', 'x', 1, null)",
         NOBODY,
@@ -317,6 +323,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
     function(
         "rolegate.empty_segment()",
         "select rolegate.empty_segment()",
+        MAINTENANCE,
+        None,
+    ),
+    function(
+        "rolegate.drop_segment(interval)",
+        "select rolegate.drop_segment()",
         MAINTENANCE,
         None,
     ),
