@@ -15,15 +15,23 @@ export interface LiveChange<R = Row> {
   position?: number;
 }
 
+/** A row, and what it is known by. */
+interface Entry<R> {
+  key: string;
+  row: R;
+  /** It was deleted, or is put somewhere else. */
+  out: boolean;
+}
+
 /**
  * The rows of a live query. What can't be applied is an error, after which nothing that is held here
  * is to be believed: the stream begins again with a snapshot.
  */
 export class Result<R extends object = Row> {
   readonly #most: number;
-  #rows = new Map<string, R>();
-  /** Keys in the query's order, if it has one. */
-  #order: string[] | undefined;
+  #rows = new Map<string, Entry<R>>();
+  /** The query's order, if it has one. */
+  #order: Entry<R>[] | undefined;
   #list: readonly R[] = [];
   #keyOf: KeyOf<R> | undefined;
 
@@ -44,29 +52,26 @@ export class Result<R extends object = Row> {
   snapshot(snapshot: Snapshot<R>): void {
     this.bound(snapshot.rows.length);
     const keys = snapshot.keys ?? ownKeys(snapshot);
-    const rows = new Map(snapshot.rows.map((row, at) => [keys[at] as string, row]));
+    const entries = snapshot.rows.map((row, at) => ({ key: keys[at] as string, row, out: false }));
+    const rows = new Map(entries.map((entry) => [entry.key, entry]));
     if (rows.size !== keys.length) throw snapshot.keys ? protocol("Two rows have one key.") : rounded();
     this.#rows = rows;
-    this.#keyOf = snapshot.keys ? undefined : ownKey(snapshot.key);
-    this.#order = snapshot.ordered ? keys : undefined;
+    this.#order = snapshot.ordered ? entries : undefined;
     this.#list = snapshot.rows;
+    this.#keyOf = snapshot.keys ? undefined : ownKey(snapshot.key);
   }
 
   /** Applies the changes of one commit, and says what they did. */
   apply(wire: readonly WireChange<R>[]): LiveChange<R>[] {
     if (wire.length === 0) return [];
     const changes = this.#keyOf ? wire.map((change) => this.#known(change)) : wire;
-    const applied = this.#remove(changes);
+    // Rows leave and come in two passes: a key that one gives up may be another's in the same commit.
+    const before = this.#leave(changes);
+    const applied = changes.map((change) => this.#come(change, before.get(change)));
     this.bound(this.#rows.size);
-    if (this.#order) this.#order = placed(this.#order, changes);
-    this.#list = this.#order ? this.#order.map((key) => this.#rows.get(key) as R) : [...this.#rows.values()];
+    if (this.#order) this.#order = placed(this.#order, changes, this.#rows);
+    this.#list = (this.#order ?? [...this.#rows.values()]).map(({ row }) => row);
     return applied;
-  }
-
-  #known(change: WireChange<R>): WireChange<R> {
-    if (change.old !== undefined)
-      throw protocol("A row has another key, and the snapshot did not say which.");
-    return { ...change, key: this.#keyOf?.(change.row, change.key) ?? change.key };
   }
 
   /** Fails if there are more rows than that. */
@@ -78,31 +83,39 @@ export class Result<R extends object = Row> {
     });
   }
 
-  /** Rows leave and come in two passes: a key that one row gives up may be another's in the same commit. */
-  #remove(changes: readonly WireChange<R>[]): LiveChange<R>[] {
-    const before = new Map<WireChange<R>, R>();
+  #known(change: WireChange<R>): WireChange<R> {
+    if (change.old !== undefined)
+      throw protocol("A row has another key, and the snapshot did not say which.");
+    return { ...change, key: this.#keyOf?.(change.row, change.key) ?? change.key };
+  }
+
+  #leave(changes: readonly WireChange<R>[]): Map<WireChange<R>, Entry<R>> {
+    const before = new Map<WireChange<R>, Entry<R>>();
     for (const change of changes) {
-      if (change.op === "insert") continue;
-      const key = change.op === "update" ? (change.old ?? change.key) : change.key;
-      const row = this.#rows.get(key);
-      if (row === undefined)
-        throw protocol(`A change is about a row that is not there: ${change.op} of ${key}.`);
-      before.set(change, row);
-      if (change.op === "delete" || key !== change.key) this.#rows.delete(key);
+      const { op, key: now, old = now, position } = change;
+      if (op === "insert") continue;
+      const key = op === "update" ? old : now;
+      const entry = this.#rows.get(key);
+      if (!entry) throw protocol(`A change is about a row that is not there: ${op} of ${key}.`);
+      before.set(change, entry);
+      entry.out = op === "delete" || position !== undefined;
+      if (op === "delete" || key !== now) this.#rows.delete(key);
     }
-    return changes.map((change) => {
-      const { op, key, row } = change;
-      const previous = before.get(change);
-      if (op === "delete") return { op, key, row: previous ?? row };
-      const stays = op === "update" && (change.old ?? key) === key;
-      if (this.#rows.has(key) !== stays)
-        throw protocol(`A change makes a second row of one key: ${op} of ${key}.`);
-      this.#rows.set(key, row);
-      const applied: LiveChange<R> = { op, key, row };
-      if (previous !== undefined) applied.previous = previous;
-      if (change.position !== undefined) applied.position = change.position;
-      return applied;
-    });
+    return before;
+  }
+
+  #come({ op, key, row, position }: WireChange<R>, before: Entry<R> | undefined): LiveChange<R> {
+    if (op === "delete") return { op, key, row: before?.row ?? row };
+    const stays = before?.key === key;
+    if (this.#rows.has(key) !== stays)
+      throw protocol(`A change makes a second row of one key: ${op} of ${key}.`);
+    const applied: LiveChange<R> = { op, key, row };
+    if (before) applied.previous = before.row;
+    if (position !== undefined) applied.position = position;
+    // An entry that is put elsewhere is a new one; the old one is taken out of the order.
+    if (before && !before.out) this.#rows.set(key, Object.assign(before, { key, row }));
+    else this.#rows.set(key, { key, row, out: false });
+    return applied;
   }
 }
 
@@ -110,27 +123,23 @@ export class Result<R extends object = Row> {
  * The order after a commit: what was deleted or moved is taken out, then each row that came or moved
  * is put at its place, places ascending. One pass, however many moved.
  */
-function placed<R>(order: readonly string[], changes: readonly WireChange<R>[]): string[] {
-  const gone = new Set<string>();
-  const renamed = new Map<string, string>();
-  const puts: { key: string; position: number }[] = [];
-  for (const { op, key, old = key, position } of changes) {
-    if (op !== "insert" && (op === "delete" || position !== undefined)) gone.add(old);
-    else if (op === "update" && old !== key) renamed.set(old, key);
-    if (op === "delete") continue;
-    if (position !== undefined) puts.push({ key, position });
-    else if (op === "insert")
-      throw protocol(`A row of a query with an order has no place: insert of ${key}.`);
-  }
-  const kept = order.filter((key) => !gone.has(key)).map((key) => renamed.get(key) ?? key);
-  const result: string[] = [];
+function placed<R>(
+  order: readonly Entry<R>[],
+  changes: readonly WireChange<R>[],
+  rows: ReadonlyMap<string, Entry<R>>,
+): Entry<R>[] {
+  const kept = order.filter(({ out }) => !out);
+  const result: Entry<R>[] = [];
   let next = 0;
-  for (const { key, position } of puts) {
-    while (result.length < position && next < kept.length) result.push(kept[next++] as string);
+  for (const { op, key, position } of changes) {
+    if (op === "delete" || (op === "update" && position === undefined)) continue;
+    if (position === undefined)
+      throw protocol(`A row of a query with an order has no place: insert of ${key}.`);
+    while (result.length < position && next < kept.length) result.push(kept[next++] as Entry<R>);
     if (result.length !== position) throw protocol(`A row can't be put at place ${position}: ${key}.`);
-    result.push(key);
+    result.push(rows.get(key) as Entry<R>);
   }
-  while (next < kept.length) result.push(kept[next++] as string);
+  while (next < kept.length) result.push(kept[next++] as Entry<R>);
   return result;
 }
 
