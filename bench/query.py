@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """Queries (`POST /query`) beside pgbench with the same statements, and beside a call of a function that reads
-the same row. Writes results/DATE-query.md."""
+the same row; kept answers beside a bare HTTP handler that gives the same bytes. Writes results/DATE-query.md."""
 
 import argparse
 import datetime
+import json
 import shutil
 import sys
 import tempfile
+import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from gateway import build
-from harness import installation, machine, rounds
-from harness.children import Children, Failed
+from harness import installation, machine, peers, rounds
+from harness.children import Children, Failed, run
 from harness.gateway_report import ratio_text, spread_text, table
 from harness.http_load import HttpTarget, call
 from harness.pgbench import Pgbench
@@ -20,7 +24,12 @@ BENCH = Path(__file__).resolve().parent
 TITLES = {
     "pgbench": "pgbench, same statements as a private query",
     "private": "private query, a row of a table with a policy",
-    "public": "public query, without a token",
+    "public": "public query, without a token, not kept",
+    "kept": "kept answer, `POST /query` with `Prefer: return=representation`",
+    "kept-query": "kept answer, `GET /query?sql=…`",
+    "cursor": "kept answer, `GET /q/…`",
+    "bare-post": "bare handler with the same bytes, POST",
+    "bare-get": "bare handler with the same bytes, GET",
     "call": "call of a function (`api.echo`)",
 }
 
@@ -37,7 +46,34 @@ def arguments():
     return parser.parse_args()
 
 
-def contestants(load, work_dir, ours):
+SQL = "select id, title from api.kept_doc where id = 7"
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def cursor(ours, timeout=60):
+    """Where the answer is kept; the change stream has to be there."""
+    deadline = time.monotonic() + timeout
+    opener = urllib.request.build_opener(NoRedirect)
+    while True:
+        request = urllib.request.Request(
+            f"http://{ours.gateway}/query", data=json.dumps({"sql": SQL}).encode(),
+            headers={"content-type": "application/json"})
+        try:
+            said = opener.open(request, timeout=10).status
+        except urllib.error.HTTPError as answer:
+            if answer.code == 303:
+                return answer.headers["location"]
+            said = f"{answer.code} {answer.read()[:300]}"
+        if time.monotonic() > deadline:
+            raise Failed(f"the answer is not kept: {said}")
+        time.sleep(0.2)
+
+
+def contestants(children, load, bare, work_dir, ours):
     jwt = [f"authorization: Bearer {ours.jwt}"]
 
     def query(name, relation, headers):
@@ -51,8 +87,17 @@ def contestants(load, work_dir, ours):
         "pgbench": pgbench,
         "private": query("private", "api.doc", jwt),
         "public": query("public", "api.public_doc", []),
+        "kept": HttpTarget("kept", load, work_dir, ours.gateway, "/query", {"sql": SQL},
+                           ["prefer: return=representation"]),
+        "kept-query": HttpTarget("kept-query", load, work_dir, ours.gateway,
+                                 f"/query?sql={SQL.replace(' ', '+')}", None),
+        "cursor": HttpTarget("cursor", load, work_dir, ours.gateway, cursor(ours), None),
         "call": HttpTarget("call", load, work_dir, ours.gateway, ours.path, call(1), jwt),
     }
+    answer = found["cursor"].probe()
+    post = peers.bare(children, bare, load, work_dir, answer, {"sql": SQL}, "/api/app")
+    found["bare-post"] = post
+    found["bare-get"] = HttpTarget("bare-get", load, work_dir, post.address, "/api/app", None)
     for target in found.values():
         if isinstance(target, HttpTarget):
             target.probe()
@@ -68,13 +113,16 @@ def main():
     data_dir = Path(tempfile.mkdtemp(prefix="rolegate-bench-"))
     # Readable to the unprivileged user that PostgreSQL runs as when this is root.
     data_dir.chmod(0o711)
-    load, _ = build()
+    load, bare = build()
     facts = machine.describe()
     try:
         with Children(work_dir) as children:
             ours = installation.start(children, options.binary.resolve(), data_dir, "system")
             ours.server.query("postgres", (BENCH / "sql" / "query.sql").read_text())
-            samples = rounds.measure(contestants(load, work_dir, ours), options.connections,
+            run([options.binary.resolve(), "replication", "sync", "--expose", "api",
+                 "--database", ours.server.url("postgres")])
+            found = contestants(children, load, bare, work_dir, ours)
+            samples = rounds.measure(found, options.connections,
                                      options.rounds, options.seconds, 1, children.check)
             version = ours.postgres_version
     finally:
@@ -95,9 +143,13 @@ def main():
             [f"{above} / {below}", *(
                 spread_text(samples.ratio((above, count), (below, count)), ratio_text)
                 for count in options.connections)]
-            for above, below in [("private", "pgbench"), ("public", "private"), ("private", "call")]
+            for above, below in [
+                ("private", "pgbench"), ("public", "private"), ("private", "call"),
+                ("cursor", "bare-get"), ("kept-query", "bare-get"), ("kept", "bare-post"),
+            ]
         ]),
-        f"Errors: {samples.errors() or 'none'}. Target: private / pgbench at least 0.8 at {most} connections.",
+        f"Errors: {samples.errors() or 'none'}. Targets at {most} connections: private / pgbench at least 0.8, "
+        "cursor / bare-get at least 0.8, kept / bare-post at least 0.6.",
     ]) + "\n"
     (BENCH / "results" / f"{date}-query.md").write_text(text)
     print(text)

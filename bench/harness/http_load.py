@@ -32,8 +32,11 @@ class HttpTarget:
         self.path = path
         self.headers = list(headers)
         self.marker_count = marker_count
-        self.body_file = work_dir / f"{name}.body"
-        self.body_file.write_text(json.dumps(body, separators=(",", ":")))
+        # Without a body it is a GET.
+        self.body_file = None
+        if body is not None:
+            self.body_file = work_dir / f"{name}.body"
+            self.body_file.write_text(json.dumps(body, separators=(",", ":")))
         self.headers_file = work_dir / f"{name}.headers"
         self.headers_file.touch(mode=0o600)
         self.headers_file.write_text("".join(f"{line}\n" for line in self.headers))
@@ -51,9 +54,11 @@ class HttpTarget:
 
     def _ask(self):
         request = urllib.request.Request(
-            f"http://{self.address}{self.path}", data=self.body_file.read_bytes()
+            f"http://{self.address}{self.path}",
+            data=self.body_file.read_bytes() if self.body_file else None,
         )
-        request.add_header("content-type", "application/json")
+        if self.body_file:
+            request.add_header("content-type", "application/json")
         for line in self.headers:
             request.add_header(*line.split(": ", 1))
         try:
@@ -69,7 +74,8 @@ class HttpTarget:
         """Figures of one run, as the load generator prints them."""
         command = [
             self.load, "--address", self.address, "--path", self.path,
-            "--body", self.body_file, "--headers", self.headers_file,
+            *(["--body", self.body_file] if self.body_file else []),
+            "--headers", self.headers_file,
             "--marker", MARKER, "--marker-count", self.marker_count,
             "--connections", connections, "--threads", max(1, (os.cpu_count() or 1) // 2),
             "--seconds", seconds, "--warm-up", warm_up,

@@ -45,6 +45,29 @@ impl Request {
         }
     }
 
+    /// A `GET`.
+    pub fn get(
+        address: SocketAddr,
+        path: &str,
+        headers: &[String],
+        marker: &str,
+        marker_count: usize,
+    ) -> Self {
+        let mut head =
+            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: application/json\r\n");
+        for header in headers {
+            head.push_str(header);
+            head.push_str("\r\n");
+        }
+        head.push_str("\r\n");
+        Self {
+            address,
+            bytes: head.into_bytes(),
+            marker: marker.as_bytes().to_vec(),
+            marker_count,
+        }
+    }
+
     /// Whether the body is the answer that was asked for.
     pub fn accepts(&self, body: &[u8]) -> bool {
         memchr::memmem::find_iter(body, &self.marker)

@@ -12,7 +12,7 @@ use axum::routing::post;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Answers every POST with the content of a file.
+/// Answers every GET and POST with the content of a file.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// File with the answer.
@@ -28,7 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let answer = Bytes::from(std::fs::read(&arguments.answer)?);
     let router = Router::new()
-        .route("/api/{database}", post(fixed))
+        .route("/api/{database}", post(fixed).get(fixed_get))
         .with_state(answer);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     // Renamed into place, so that nobody reads half an address.
@@ -42,6 +42,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         })
         .await?;
     Ok(())
+}
+
+async fn fixed_get(State(answer): State<Bytes>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], answer)
 }
 
 async fn fixed(State(answer): State<Bytes>, _body: Bytes) -> impl IntoResponse {

@@ -17,9 +17,9 @@ struct Arguments {
     /// Path of the request.
     #[arg(long)]
     path: String,
-    /// File with the body.
+    /// File with the body; without one it is a GET.
     #[arg(long)]
-    body: PathBuf,
+    body: Option<PathBuf>,
     /// File with further header lines. A file, because command lines are visible to everybody.
     #[arg(long)]
     headers: Option<PathBuf>,
@@ -55,14 +55,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .collect(),
         None => Vec::new(),
     };
-    let request = Request::post(
-        arguments.address,
-        &arguments.path,
-        &headers,
-        &std::fs::read(&arguments.body)?,
-        &arguments.marker,
-        arguments.marker_count,
-    );
+    let (address, path) = (arguments.address, &*arguments.path);
+    let (marker, count) = (&*arguments.marker, arguments.marker_count);
+    let request = match &arguments.body {
+        Some(body) => Request::post(
+            address,
+            path,
+            &headers,
+            &std::fs::read(body)?,
+            marker,
+            count,
+        ),
+        None => Request::get(address, path, &headers, marker, count),
+    };
     let plan = Plan {
         connections: arguments.connections,
         threads: arguments.threads,

@@ -16,6 +16,7 @@ mod keys;
 mod kind;
 mod maintenance;
 mod migrate;
+mod query;
 mod queue;
 mod replication;
 mod roles;
@@ -180,6 +181,9 @@ enum Command {
     /// The change stream: publish tables, see how it stands, begin a new epoch, remove it.
     #[command(subcommand)]
     Replication(replication::Replication),
+    /// Queries: who gets an answer, what it reads, whether it can be kept.
+    #[command(subcommand)]
+    Query(query::Query),
     /// Says whether a role may do something, and what decides it.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(explain::Explain),
@@ -227,6 +231,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Batch(command) => batch::run(command).await,
             Command::Maintenance(command) => maintenance::run(command).await,
             Command::Replication(command) => replication::run(command).await,
+            Command::Query(command) => query::run(command).await,
             Command::Explain(command) => explain::run(command).await,
             Command::Audit(command) => audit::run(command, named).await,
             Command::Config(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),

@@ -90,9 +90,8 @@ pub(crate) fn read(sql: &str, tokens: &[(Token, Range<usize>)]) -> Option<OneTab
         .split(|(token, _)| token.is_word("and"))
     {
         let (column, rest) = column(part, &table, alias.as_deref())?;
-        match comparison(sql, shift, rest)? {
-            Some(value) => pinned.push(Pinned { column, value }),
-            None => {}
+        if let Comparison::Equal(value) = comparison(sql, shift, rest)? {
+            pinned.push(Pinned { column, value });
         }
     }
     (!pinned.is_empty()).then_some(OneTable { table, pinned })
@@ -127,8 +126,13 @@ fn column<'t>(part: Part<'t>, table: &str, alias: Option<&str>) -> Option<(Strin
     }
 }
 
-/// `Some(Some(_))`: equal to a value. `Some(None)`: another simple comparison with one.
-fn comparison(sql: &str, shift: usize, part: Part<'_>) -> Option<Option<PinnedValue>> {
+/// A simple comparison of a column with a value.
+enum Comparison {
+    Equal(PinnedValue),
+    Other,
+}
+
+fn comparison(sql: &str, shift: usize, part: Part<'_>) -> Option<Comparison> {
     let operator = part
         .iter()
         .take_while(|(token, _)| matches!(token, Token::Symbol('<' | '>' | '=')))
@@ -162,7 +166,11 @@ fn comparison(sql: &str, shift: usize, part: Part<'_>) -> Option<Option<PinnedVa
         }
         _ => return None,
     };
-    Some(is_equal.then_some(value))
+    Some(if is_equal {
+        Comparison::Equal(value)
+    } else {
+        Comparison::Other
+    })
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ use crate::metrics::CALLS;
 use crate::problem::Problem;
 use crate::request::RequestContext;
 
+/// The header with the id of the transaction that a call has written in, for who reads what he wrote.
+const TRANSACTION: HeaderName = HeaderName::from_static("rolegate-txid");
+
 /// A caller at a database, with everything that stays the same for all calls of a request.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -100,7 +103,12 @@ impl Session {
             .run_all(vec![call], None)
             .await
             .map_err(Problem::from)?;
-        Ok(one_result(&shape, &reply))
+        let mut result = one_result(&shape, &reply);
+        if self.dry_run {
+            // Taken back: nobody will ever see it.
+            result.headers.remove(TRANSACTION);
+        }
+        Ok(result)
     }
 
     /// Runs calls one after another in one transaction, and `finish` with their results.
@@ -340,6 +348,12 @@ impl From<CallError> for Problem {
 /// The result of the only call of a reply.
 pub fn one_result(shape: &Shape, reply: &Reply) -> CallResult {
     let mut json = BytesMut::new();
+    let said = reply.response_headers.as_deref().map(response_headers);
+    let mut headers = said.unwrap_or_default();
+    let transaction = reply.transaction.as_deref();
+    if let Some(id) = transaction.and_then(|id| HeaderValue::from_str(id).ok()) {
+        headers.insert(TRANSACTION, id);
+    }
     match reply.results.first() {
         Some(rows) => result::write(&mut json, shape, rows.iter()),
         None => json.extend_from_slice(b"null"),
@@ -353,18 +367,15 @@ pub fn one_result(shape: &Shape, reply: &Reply) -> CallResult {
             .and_then(|status| StatusCode::from_u16(status).ok())
             // An informational status would leave the client waiting for the real one.
             .filter(|status| !status.is_informational()),
-        headers: reply
-            .response_headers
-            .as_deref()
-            .map(response_headers)
-            .unwrap_or_default(),
+        headers,
     }
 }
 
 /// Headers a function set: a JSON array of objects, as with PostgREST. Those that belong to the
 /// connection or to us are left out.
 pub(crate) fn response_headers(text: &str) -> HeaderMap {
-    const OURS: [&str; 7] = [
+    const OURS: [&str; 8] = [
+        "rolegate-txid",
         "connection",
         "content-length",
         "transfer-encoding",

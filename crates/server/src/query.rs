@@ -182,6 +182,11 @@ pub(crate) async fn answer(
         .retry_after(std::time::Duration::from_secs(1)))
 }
 
+/// Whether the caller is an operator.
+pub(crate) async fn is_operator(session: &Session) -> Result<bool, Problem> {
+    analyses::Asking::of(session).is_operator().await
+}
+
 /// The query behind a cursor, if it is one of the database.
 pub(crate) async fn source(
     database: &Database,

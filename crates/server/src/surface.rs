@@ -275,6 +275,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("idempotency-replayed"),
             HeaderName::from_static("rolegate-lsn"),
             HeaderName::from_static("rolegate-scope"),
+            HeaderName::from_static("rolegate-txid"),
             request::REQUEST_ID,
         ])
 }

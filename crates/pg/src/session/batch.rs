@@ -17,7 +17,7 @@ const TEXT: u32 = 25;
 /// The statement at the end of a segment, with what it asks beside who the caller is. It raises
 /// unless role, user and claims are what they were. The failing branches cast a text that is only
 /// known at run time, so that the planner can't evaluate them beforehand. Also reads what the
-/// function wants as HTTP status and headers. Every operator is qualified: the caller may have
+/// function wants as HTTP status and headers, and the id of the transaction if it has written. Every operator is qualified: the caller may have
 /// put a schema with a more agreeable `=` before `pg_catalog`.
 macro_rules! check {
     ($also:literal) => {
@@ -33,7 +33,8 @@ macro_rules! check {
             "::pg_catalog.int4::pg_catalog.text ",
             $also,
             "else pg_catalog.current_setting('response.status', true) end, ",
-            "pg_catalog.current_setting('response.headers', true)"
+            "pg_catalog.current_setting('response.headers', true), ",
+            "pg_catalog.pg_current_xact_id_if_assigned()"
         )
     };
 }

@@ -47,6 +47,8 @@ pub struct Reply {
     pub response_status: Option<String>,
     /// `response.headers`, if the function set it.
     pub response_headers: Option<String>,
+    /// The transaction's id with all its digits, if it has written.
+    pub transaction: Option<String>,
 }
 
 impl Reply {
@@ -57,6 +59,7 @@ impl Reply {
             results: self.results.get(statement).cloned().into_iter().collect(),
             response_status: None,
             response_headers: None,
+            transaction: None,
         }
     }
 }

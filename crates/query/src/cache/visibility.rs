@@ -35,7 +35,7 @@ pub(super) enum Standing {
 }
 
 /// Commits that were told and may not be visible yet.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Visibility {
     /// Counts tickets and snapshots.
     clock: u64,
@@ -51,20 +51,6 @@ pub(super) struct Visibility {
     /// Transactions that may have committed without being told, with the moment at which they were visible, or had
     /// not committed after all. `None`: any, before a snapshot is taken.
     doubted: Option<Vec<(u64, Option<u64>)>>,
-}
-
-impl Default for Visibility {
-    fn default() -> Self {
-        Self {
-            clock: 0,
-            running: BTreeSet::new(),
-            recent: VecDeque::new(),
-            seen: HashMap::new(),
-            seen_everything: Lsn::default(),
-            doubted_at: 0,
-            doubted: None,
-        }
-    }
 }
 
 impl Visibility {

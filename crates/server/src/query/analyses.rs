@@ -33,6 +33,10 @@ const BYTES_BESIDE: usize = 2048;
 /// `explain (format json) `, which a position of an error counts as well.
 const BEFORE: usize = 22;
 
+/// Whether the role of the OID is a member of the role of the name.
+const IS_MEMBER: &str = "select exists (select from pg_catalog.pg_roles r \
+    where r.rolname = $2 and pg_catalog.pg_has_role($1::pg_catalog.oid, r.oid, 'member'))";
+
 /// What is known of the texts of one database.
 #[derive(Debug)]
 pub(crate) struct Analyses {
@@ -180,7 +184,7 @@ async fn find_out(session: &Session, text: &Text) -> Result<Result<Analysis, Sto
     };
     // A new text is a request more: it costs more than one that is known.
     let permit = session.admit()?;
-    let catalog = Asking { session };
+    let catalog = Asking::of(session);
     let functions = catalog.functions(text).await?;
     if let Err(refusal) = judge(text, &functions, identity) {
         return Ok(Err(Stopped::Refused(refusal)));
@@ -280,7 +284,19 @@ pub(super) struct Asking<'s> {
     session: &'s Session,
 }
 
-impl Asking<'_> {
+impl<'s> Asking<'s> {
+    pub(super) fn of(session: &'s Session) -> Self {
+        Self { session }
+    }
+
+    pub(super) async fn is_operator(&self) -> Result<bool, Problem> {
+        let operator = format!("{}_operator", self.session.database.config.role_prefix);
+        let role = self.session.caller.principal.role.oid;
+        let rows = self.ask(IS_MEMBER, &[&role, &operator]).await?;
+        let is_member = rows.first().map_or(Ok(false), |row| row.try_get(0));
+        is_member.map_err(|error| self.failed(&error))
+    }
+
     pub(super) async fn ask(
         &self,
         sql: &str,

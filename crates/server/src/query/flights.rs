@@ -21,16 +21,16 @@ impl<K, V> Default for Flights<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V: Clone> Flights<K, V> {
-    /// What somebody else makes already, or what `make` makes. If whoever makes it goes away, the next one of those
+    /// What somebody else makes already, or what `work` makes. If whoever makes it goes away, the next one of those
     /// who wait makes it.
-    pub(crate) async fn join(&self, key: K, make: impl Future<Output = V>) -> V {
+    pub(crate) async fn join(&self, key: K, work: impl Future<Output = V>) -> V {
         let cell = Arc::clone(self.open().entry(key).or_default());
         let leaving = Leaving {
             flights: self,
             key,
             cell: &cell,
         };
-        let made = cell.get_or_init(|| make).await.clone();
+        let made = cell.get_or_init(|| work).await.clone();
         drop(leaving);
         made
     }

@@ -8,7 +8,7 @@ use rolegate_query::encode::Format;
 use rolegate_query::{Touch, is_as_expected, moment};
 
 use super::analyses::Found;
-use super::kept::{self, Made, Shelf};
+use super::kept::{Made, Shelf, hash};
 use super::{Answer, Asked, Evaluated, Scope, Wanted, evaluate, outcome};
 use crate::call::Session;
 use crate::metrics::QUERY_CACHE;
@@ -66,14 +66,14 @@ impl Making<'_> {
     /// others wait for.
     pub(super) async fn for_everybody(
         &self,
-        shelf: &Shelf,
+        keep: &Shelf,
         alone: bool,
     ) -> Result<Option<Answer>, Problem> {
         let made = if alone {
-            self.make(shelf).await
+            self.make(keep).await
         } else {
-            let hash = kept::hash(self.session.database.name(), self.wanted, self.format);
-            shelf.flights.join(hash, self.make(shelf)).await
+            let hash = hash(self.session.database.name(), self.wanted, self.format);
+            keep.flights.join(hash, self.make(keep)).await
         };
         Ok(made?.map(|made| match made {
             Made::Kept { entry, current } => Answer::Kept { entry, current },
@@ -84,13 +84,13 @@ impl Making<'_> {
         }))
     }
 
-    async fn make(&self, shelf: &Shelf) -> Result<Option<Made>, Problem> {
+    async fn make(&self, keep: &Shelf) -> Result<Option<Made>, Problem> {
         let analysis = self.found.analysis().map_err(outcome::to_caller)?;
         let database = &self.session.database;
-        let hash = kept::hash(database.name(), self.wanted, self.format);
+        let hash = hash(database.name(), self.wanted, self.format);
         let mut torn = None;
         for _ in 0..TRIES {
-            let run = shelf.cache.begin();
+            let run = keep.cache.begin();
             let known = self.found.is_known();
             let Evaluated { rows, snapshot, at } =
                 evaluate(self.session, self.asked, analysis, known).await?;
@@ -99,7 +99,7 @@ impl Making<'_> {
             }
             let body = self.format.encode(&analysis.columns, &rows);
             drop(rows);
-            let feed = shelf.cache.feed();
+            let feed = keep.cache.feed();
             let (Some(run), Some(at)) = (run, at) else {
                 return Ok(Some(said("unfollowed", Made::Once(body))));
             };
@@ -129,7 +129,7 @@ impl Making<'_> {
                     continue;
                 }
             };
-            shelf.sources.remember(hash, self.wanted, self.format);
+            keep.sources.remember(hash, self.wanted, self.format);
             return Ok(Some(said(outcome, Made::Kept { entry, current })));
         }
         // Right as an answer, as every snapshot is; but it has no version.

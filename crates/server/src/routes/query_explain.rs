@@ -26,7 +26,14 @@ pub(crate) async fn post(
         let (session, wanted) = from_body(&app, &context, &headers, body).await?;
         let asked = wanted.read()?;
         let decision = query::decide(&session, &asked).await?;
-        let document = document(&decision, &asked)?;
+        let mut document = document(&decision, &asked)?;
+        if query::is_operator(&session).await?
+            && let Ok(analysis) = decision.found.analysis()
+        {
+            // How much there is can tell of rows that others may not see.
+            document["estimate"] =
+                json!({ "cost": analysis.plan.cost, "rows": analysis.plan.rows });
+        }
         let mut response = rpc::json(StatusCode::OK, Bytes::from(document.to_string()));
         let kept = HeaderValue::from_static("no-store");
         response.headers_mut().insert(header::CACHE_CONTROL, kept);

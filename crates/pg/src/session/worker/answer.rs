@@ -208,6 +208,7 @@ impl Answer {
                 });
                 self.reply.response_status = values.next().flatten();
                 self.reply.response_headers = values.next().flatten();
+                self.reply.transaction = values.next().flatten();
             }
             _ => {}
         }

@@ -17,6 +17,7 @@ use crate::harness::{Gateway, Options, api, publish};
 use random::Random;
 use statements::{Query, Tables};
 
+#[expect(clippy::disallowed_methods, reason = "how long to walk")]
 fn number(name: &str, default: u64) -> u64 {
     let text = std::env::var(name).ok();
     text.map_or(default, |text| text.parse().expect(name))
@@ -181,7 +182,7 @@ impl Walk {
     }
 
     async fn ask(&mut self) {
-        let query = self.tables.query(&mut self.random);
+        let query = statements::query(&mut self.random);
         let who = self.random.below(self.roles.len());
         let exact = self.random.percent(70);
         let now = self.lsn().await;
@@ -357,12 +358,11 @@ impl Walk {
 
     /// One address never has two bodies.
     fn remember(&mut self, place: &str, body: &str) {
-        match self.bodies.get(place) {
-            Some(known) => assert_eq!(known, body, "{}\n{place}", self.story()),
-            None => {
-                self.bodies.insert(place.to_owned(), body.to_owned());
-                self.places.push(place.to_owned());
-            }
+        if let Some(known) = self.bodies.get(place) {
+            assert_eq!(known, body, "{}\n{place}", self.story());
+        } else {
+            self.bodies.insert(place.to_owned(), body.to_owned());
+            self.places.push(place.to_owned());
         }
     }
 

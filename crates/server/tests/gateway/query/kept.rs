@@ -27,6 +27,9 @@ const MORE: &str = "
     create materialized view api.frozen as select count(*) as n from api.item;
     grant select on all tables in schema api to public;
     revoke select on api.closed from public;
+    create function api.renote(of_item int, words text) returns void language sql security definer
+        as 'update api.item set note = words where id = of_item';
+    grant execute on function api.renote(int, text) to public;
 ";
 
 struct Kept<'d> {
@@ -217,7 +220,19 @@ async fn an_answer_for_everybody_has_an_address() {
             kept.get(&csv).await.text().await.expect("text"),
             "id,name\r\n1,one\r\n2,two\r\n"
         );
+    })
+    .await;
+}
 
+#[tokio::test]
+async fn a_kept_answer_comes_as_it_is_wanted() {
+    for_each_version(async |db| {
+        let kept = Kept::lay(db).await;
+        let body = json!({"sql": "select id, name from open order by id"});
+        let location = kept.location("select id, name from open order by id").await;
+        let answer = kept.get(&location).await;
+        let etag = header(&answer, "etag");
+        let rows = answer.text().await.expect("text");
         let whole = kept
             .post(&body)
             .header("prefer", "return=representation")
@@ -584,6 +599,52 @@ async fn addresses_outlive_the_process() {
             (once.status(), &*header(&once, "cache-control")),
             (StatusCode::OK, "no-store")
         );
+    })
+    .await;
+}
+
+/// A call says in which transaction it has written.
+#[tokio::test]
+async fn a_call_says_what_to_read_after_it() {
+    for_each_version(async |db| {
+        let kept = Kept::lay(db).await;
+        let body = json!({"sql": "select note from item where id = 6"});
+        let token = &kept.setting.token;
+        for number in 0..20 {
+            let note = format!("by call {number}");
+            let arguments = json!({"of_item": 6, "words": note}).to_string();
+            let called = kept
+                .setting
+                .gateway
+                .post("/renote", Some(token), &arguments)
+                .send()
+                .await;
+            let called = called.expect("an answer");
+            assert!(called.status().is_success(), "{}", called.status());
+            let txid = header(&called, "rolegate-txid");
+            let asked = kept.post(&body).header("rolegate-txid", txid);
+            let answer = asked.header("prefer", "return=representation").send().await;
+            let text = answer.expect("an answer").text().await.expect("text");
+            assert_eq!(text, format!("[{{\"note\":\"{note}\"}}]"));
+        }
+        let read = kept
+            .setting
+            .gateway
+            .post("/reads", Some(token), "{}")
+            .send()
+            .await;
+        assert_eq!(header(&read.expect("an answer"), "rolegate-txid"), "");
+        let dry = kept
+            .setting
+            .gateway
+            .post("/renote", Some(token), r#"{"of_item": 6, "words": "x"}"#);
+        let dry = dry
+            .header("prefer", "tx=rollback")
+            .send()
+            .await
+            .expect("an answer");
+        assert!(dry.status().is_success());
+        assert_eq!(header(&dry, "rolegate-txid"), "");
     })
     .await;
 }

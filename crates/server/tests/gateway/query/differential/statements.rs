@@ -1,5 +1,7 @@
 //! Random definitions, writes and queries.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::random::Random;
@@ -54,12 +56,13 @@ impl Tables {
         let mut sql = String::from("grant usage on schema api to public;");
         for name in NAMES {
             let key = if name == "t3" { "" } else { "primary key" };
-            sql += &format!(
+            let (first, second) = (&self.grantees[1], &self.grantees[2]);
+            let _ = write!(
+                sql,
                 "create table api.{name} (id int {key}, a int, b text, owner text);
-                 insert into api.{name} select g, g % 4, 'b' || g % 3, case g % 3 when 0 then '{}' when 1 then '{}' end
+                 insert into api.{name} select g, g % 4, 'b' || g % 3, case g % 3 when 0 then '{first}' when 1 then '{second}' end
                  from generate_series(1, 8) g;
                  grant select on api.{name} to public;",
-                self.grantees[1], self.grantees[2],
             );
         }
         sql += "alter table api.t1 replica identity full;
@@ -138,60 +141,61 @@ impl Tables {
             _ => one(random),
         }
     }
+}
 
-    pub(super) fn query(&self, random: &mut Random) -> Query {
-        let table = random.one_of(&["t0", "t1", "t2", "t3", "v0"]);
-        let other = random.one_of(&NAMES);
-        let (id, a, b) = (random.below(IDS), random.below(4), random.below(3));
-        let plain = |sql: String| Query {
-            sql,
-            params: Vec::new(),
+/// One that somebody could ask.
+pub(super) fn query(random: &mut Random) -> Query {
+    let table = random.one_of(&["t0", "t1", "t2", "t3", "v0"]);
+    let other = random.one_of(&NAMES);
+    let (id, a, b) = (random.below(IDS), random.below(4), random.below(3));
+    let plain = |sql: String| Query {
+        sql,
+        params: Vec::new(),
+        ordered: false,
+    };
+    match random.below(16) {
+        0 | 1 => plain(format!("select id, a, b from {table} where id = {id}")),
+        2 => Query {
+            sql: format!("select id, a, b from api.{table} where id = $1"),
+            params: vec![if random.percent(50) {
+                json!(id)
+            } else {
+                json!(id.to_string())
+            }],
             ordered: false,
-        };
-        match random.below(16) {
-            0 | 1 => plain(format!("select id, a, b from {table} where id = {id}")),
-            2 => Query {
-                sql: format!("select id, a, b from api.{table} where id = $1"),
-                params: vec![if random.percent(50) {
-                    json!(id)
-                } else {
-                    json!(id.to_string())
-                }],
-                ordered: false,
-            },
-            3 => plain(format!(
-                "select count(*) as n, sum(a) as s from {table} where b = 'b{b}'"
-            )),
-            4 => Query {
-                sql: format!("select id, b from {table} order by b desc, id, a limit 5"),
-                params: Vec::new(),
-                ordered: true,
-            },
-            5 => plain(format!(
-                "select x.id, y.b from {table} x join {other} y on y.id = x.a where x.id = {id}"
-            )),
-            6 => plain(format!(
-                "select x.id from {table} x where x.id = {id} and exists (select 1 from {other} y where y.a = x.a)"
-            )),
-            7 => plain(format!(
-                "with {other} as (select 1 as one) select y.id, y.a from api.{other} y where y.a = {a}"
-            )),
-            8 => plain(format!(
-                "select id from {table} where a = {a} union select id from {other} where id = {id}"
-            )),
-            9 => plain(format!("select id, b from v1 where id = {id}")),
-            10 => plain(format!("table {table}")),
-            11 => plain(format!("select id, c from {table} where id = {id}")),
-            12 => plain(format!("select a, count(*) as n from {table} group by a")),
-            13 => plain(format!("select id from {table} where false")),
-            14 => plain(format!(
-                "select (select count(*) from {other}) as n, id from {table} where id = {id}"
-            )),
-            _ => Query {
-                sql: format!("select id, b from {table} where b = $1 and a = $2"),
-                params: vec![json!(format!("b{b}")), json!(a)],
-                ordered: false,
-            },
-        }
+        },
+        3 => plain(format!(
+            "select count(*) as n, sum(a) as s from {table} where b = 'b{b}'"
+        )),
+        4 => Query {
+            sql: format!("select id, b from {table} order by b desc, id, a limit 5"),
+            params: Vec::new(),
+            ordered: true,
+        },
+        5 => plain(format!(
+            "select x.id, y.b from {table} x join {other} y on y.id = x.a where x.id = {id}"
+        )),
+        6 => plain(format!(
+            "select x.id from {table} x where x.id = {id} and exists (select 1 from {other} y where y.a = x.a)"
+        )),
+        7 => plain(format!(
+            "with {other} as (select 1 as one) select y.id, y.a from api.{other} y where y.a = {a}"
+        )),
+        8 => plain(format!(
+            "select id from {table} where a = {a} union select id from {other} where id = {id}"
+        )),
+        9 => plain(format!("select id, b from v1 where id = {id}")),
+        10 => plain(format!("table {table}")),
+        11 => plain(format!("select id, c from {table} where id = {id}")),
+        12 => plain(format!("select a, count(*) as n from {table} group by a")),
+        13 => plain(format!("select id from {table} where false")),
+        14 => plain(format!(
+            "select (select count(*) from {other}) as n, id from {table} where id = {id}"
+        )),
+        _ => Query {
+            sql: format!("select id, b from {table} where b = $1 and a = $2"),
+            params: vec![json!(format!("b{b}")), json!(a)],
+            ordered: false,
+        },
     }
 }
