@@ -50,14 +50,7 @@ impl Format {
             }
             Self::Ndjson => {
                 for row in rows.iter().take(rows.rows) {
-                    let start = out.len();
-                    object(&mut out, columns, &keys, row);
-                    // White space inside of stored JSON; strings have none of them.
-                    for byte in &mut out[start..] {
-                        if matches!(*byte, b'\n' | b'\r') {
-                            *byte = b' ';
-                        }
-                    }
+                    object_on_a_line(&mut out, columns, &keys, row);
                     out.put_u8(b'\n');
                 }
             }
@@ -72,6 +65,39 @@ impl Format {
             }
         }
         out.freeze()
+    }
+}
+
+/// Each row as a JSON object on one line.
+pub fn objects(columns: &[Column], rows: &Rows) -> Vec<Bytes> {
+    let keys: Vec<Vec<u8>> = columns.iter().map(|column| quoted(&column.name)).collect();
+    let mut out = BytesMut::with_capacity(64 + rows.values.len() * 16);
+    let mut ends = Vec::with_capacity(rows.rows);
+    for row in rows.iter().take(rows.rows) {
+        object_on_a_line(&mut out, columns, &keys, row);
+        ends.push(out.len());
+    }
+    let all = out.freeze();
+    let mut start = 0;
+    let pieces = ends
+        .into_iter()
+        .map(|end| all.slice(std::mem::replace(&mut start, end)..end));
+    pieces.collect()
+}
+
+fn object_on_a_line(
+    out: &mut BytesMut,
+    columns: &[Column],
+    keys: &[Vec<u8>],
+    row: &[Option<Bytes>],
+) {
+    let start = out.len();
+    object(out, columns, keys, row);
+    // White space inside of stored JSON; strings have none of them.
+    for byte in &mut out[start..] {
+        if matches!(*byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
     }
 }
 

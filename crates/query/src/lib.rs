@@ -2,8 +2,12 @@
 
 mod analysis;
 pub mod cache;
+mod claims;
+mod dependence;
+pub mod diff;
 pub mod encode;
 mod functions;
+mod order_by;
 mod pinned;
 mod plan;
 mod refusal;
@@ -14,9 +18,14 @@ mod text;
 mod touch;
 
 pub use analysis::{Analysis, Evidence, Private, Unkept, Verdict, WhyPrivate};
+pub use claims::ClaimsRead;
+pub use dependence::{
+    OPAQUE_SQL, PARTITIONS_SQL, POLICIES_SQL, ROW_KEYS_SQL, Written, key_columns,
+};
 pub use functions::{
     ASSUME_SQL, CLOSED_SQL, FUNCTIONS_SQL, Found, Identity, OPERATORS_SQL, VIEWS_SQL, judge,
 };
+pub use order_by::is_ordered;
 pub use pinned::{OneTable, Pinned, PinnedValue};
 pub use refusal::Refusal;
 pub use relations::{RELATIONS_SQL, Relation};
