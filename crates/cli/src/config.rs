@@ -7,6 +7,7 @@ mod callbacks;
 mod function_headers;
 mod function_rules;
 mod functions;
+mod live;
 mod load;
 mod peers;
 mod reference;

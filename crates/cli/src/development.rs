@@ -21,7 +21,7 @@ use rolegate_pg::quote;
 use rolegate_roles::names::Names;
 use rolegate_roles::{bootstrap, migrate};
 use rolegate_server::budget::DefaultBudget;
-use rolegate_server::config::{DatabaseConfig, GatewayConfig, Queries, QueryCache};
+use rolegate_server::config::{DatabaseConfig, GatewayConfig, LiveBounds, Queries, QueryCache};
 use rolegate_server::console::ConsoleConfig;
 use rolegate_server::serve::ListenLimits;
 use secrecy::SecretString;
@@ -245,6 +245,7 @@ fn database_config(server: &Server, names: &Names, people: &[Person]) -> Databas
         queries: Queries::Public,
         query_catalogs: Vec::new(),
         query_cache: QueryCache::default(),
+        live: LiveBounds::default(),
         poll_interval: Duration::from_millis(250),
         budget: DefaultBudget {
             concurrency: 1024,

@@ -112,6 +112,8 @@ error_codes! {
     QueryPrivate = "query_private", "The query is not public.";
     /// The answer behind a cursor is another one by now, or is not for everybody any more.
     CursorGone = "cursor_gone", "The answer at this address is not there any more.";
+    /// A live query is not what it was when it was opened.
+    QueryChanged = "query_changed", "What the query depends on has changed.";
 
     // --- events
     /// No such channel, or its check function said no.

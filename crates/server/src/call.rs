@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use rolegate_model::ErrorCode;
+use rolegate_model::{CredentialKind, ErrorCode};
 use rolegate_pg::catalog::{Function, FunctionKind};
 use rolegate_pg::session::{
     Access, End, Finish, Limits, Reply, Request, Reread, SessionError, Transaction,
@@ -165,19 +165,27 @@ impl Session {
 
     /// Runs statements of a query as the caller, read-only.
     pub(crate) async fn run_query(&self, statements: Vec<Statement>) -> Result<Reply, RunError> {
-        self.read(statements, Transaction::Explicit(End::Commit))
-            .await
+        let transaction = Transaction::Explicit(End::Commit);
+        self.read(statements, transaction, Vec::new()).await
     }
 
     /// The same, all of them in one snapshot.
     pub(crate) async fn run_snapshot(&self, statements: Vec<Statement>) -> Result<Reply, RunError> {
-        self.read(statements, Transaction::Snapshot).await
+        let mut settings = Vec::new();
+        if self.caller.principal.kind == CredentialKind::Anonymous {
+            // For everybody, and so nothing with row-level security. Should a table have got it meanwhile, then
+            // this is an error, and not an answer without its rows.
+            let name = Cow::Borrowed("row_security");
+            settings.push((name, Bytes::from_static(b"off")));
+        }
+        self.read(statements, Transaction::Snapshot, settings).await
     }
 
     async fn read(
         &self,
         statements: Vec<Statement>,
         transaction: Transaction,
+        settings: Vec<(Cow<'static, str>, Bytes)>,
     ) -> Result<Reply, RunError> {
         let permit = self.admit()?;
         let mut request = self.request(Vec::new(), None, None, &permit);
@@ -186,6 +194,7 @@ impl Session {
         // The text was read under this rule.
         let rule = Cow::Borrowed("standard_conforming_strings");
         request.settings.push((rule, Bytes::from_static(b"on")));
+        request.settings.extend(settings);
         request.statements = statements;
         let outcome = self.exchange(request).await;
         outcome.map_err(|error| RunError::Session(Box::new(error)))

@@ -29,6 +29,45 @@ pub enum Queries {
     Public,
 }
 
+/// Bounds of the live queries of a database.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveBounds {
+    /// Different queries at the same time: of text, parameters, role, and the claims that count.
+    pub groups: usize,
+    /// Streams of one role at the same time.
+    pub streams_per_role: usize,
+    /// Runs at the same time.
+    pub concurrency: usize,
+    /// Runs in a second, of one role.
+    pub runs_per_second: u32,
+    /// Rows of one result.
+    pub max_rows: usize,
+    /// Bytes of all results and histories.
+    pub max_bytes: usize,
+    /// What a query keeps for clients that are behind or come back: results.
+    pub history: usize,
+    /// And bytes of them.
+    pub history_bytes: usize,
+    /// How long a query is kept up to date for clients that come back.
+    pub grace: Duration,
+}
+
+impl Default for LiveBounds {
+    fn default() -> Self {
+        Self {
+            groups: 1000,
+            streams_per_role: 10_000,
+            concurrency: 8,
+            runs_per_second: 500,
+            max_rows: 10_000,
+            max_bytes: 256 * 1024 * 1024,
+            history: 256,
+            history_bytes: 1024 * 1024,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
 /// One database behind the gateway.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
@@ -70,6 +109,8 @@ pub struct DatabaseConfig {
     pub query_catalogs: Vec<String>,
     /// Answers that are kept for everybody.
     pub query_cache: QueryCache,
+    /// Bounds of live queries.
+    pub live: LiveBounds,
     /// Time between two looks at the catalog.
     pub poll_interval: Duration,
     /// Budget of every role; a role's own one makes it narrower.

@@ -31,6 +31,7 @@ pub use crate::direct::DirectError;
 use crate::events::EventHub;
 use crate::identity::run_mode;
 use crate::job_watch::JobWatch;
+use crate::live::LiveHub;
 use crate::query::{Analyses, Shelf};
 use crate::revocation::{self, Served};
 use crate::stores::{EngineSql, StoredKeys, StoredTokens};
@@ -66,6 +67,8 @@ pub struct Database {
     pub(crate) feed: Option<Feed>,
     /// Answers for everybody, if there are any and this process reads what is committed.
     pub(crate) shelf: Option<Shelf>,
+    /// Queries that are watched.
+    pub(crate) live: Arc<LiveHub>,
     verdicts: ArcSwapOption<(Arc<Snapshot>, Arc<Verdicts>)>,
     /// The last change of the catalog that was acted upon.
     acted: watch::Sender<Change>,
@@ -196,6 +199,7 @@ impl Database {
         // Where nothing is followed nothing is kept, but cursors of other processes are answered.
         let feed = shared.feed.clone().unwrap_or_default();
         let shelf = public.then(|| Shelf::new(feed, config.query_cache.bytes));
+        let live = config.live;
         let database = Arc::new(Self {
             config,
             catalog,
@@ -218,6 +222,7 @@ impl Database {
             api_tokens,
             verifier,
             analyses: Analyses::default(),
+            live: LiveHub::new(shared.feed.clone(), live),
             feed: shared.feed,
             shelf,
             verdicts: ArcSwapOption::empty(),
@@ -330,6 +335,11 @@ impl Database {
                     shelf.follow(&database, token).await;
                 }
             });
+        }
+
+        if let Some(feed) = &self.feed {
+            // Before anybody watches: what is committed from here on is noticed.
+            tasks.spawn(Arc::clone(&self.live).run(feed.subscribe(), stop.clone()));
         }
 
         let job_watch = Arc::clone(&self.job_watch);

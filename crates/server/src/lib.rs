@@ -16,6 +16,7 @@ pub mod http_jobs;
 mod idempotency;
 pub mod identity;
 mod job_watch;
+mod live;
 pub mod login_mode;
 pub mod metrics;
 mod ndjson;

@@ -27,6 +27,16 @@ pub const QUERY_CACHE_BYTES: &str = "rolegate_query_cache_bytes";
 pub const QUERY_CACHE_ENTRIES: &str = "rolegate_query_cache_entries";
 /// Event streams that are open.
 pub const STREAMS: &str = "rolegate_event_streams";
+/// Different live queries.
+pub const LIVE_GROUPS: &str = "rolegate_live_queries";
+/// Streams of live queries.
+pub const LIVE_STREAMS: &str = "rolegate_live_query_streams";
+/// Runs of live queries, by outcome: `ok` or `failed`.
+pub const LIVE_RUNS: &str = "rolegate_live_query_runs_total";
+/// Streams that had to begin anew, by reason.
+pub const LIVE_RESETS: &str = "rolegate_live_query_resets_total";
+/// Seconds from the first commit that a live query was told of to its rows.
+pub const LIVE_DELAY: &str = "rolegate_live_query_delay_seconds";
 
 /// Looks at the queues for those who follow them, by outcome: `counted`, `unchanged`, `failed`.
 pub const JOB_LOOKS: &str = "rolegate_job_looks_total";
@@ -63,6 +73,18 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     describe_counter!(AUTHENTICATIONS, "Authentications by kind and outcome");
     describe_counter!(CALLBACKS, "Calls to callbacks by action and outcome");
     describe_gauge!(STREAMS, "Open event streams");
+    describe_gauge!(LIVE_GROUPS, "Different live queries");
+    describe_gauge!(LIVE_STREAMS, "Open streams of live queries");
+    describe_counter!(LIVE_RUNS, "Runs of live queries, by outcome");
+    describe_counter!(
+        LIVE_RESETS,
+        "Streams of live queries that had to begin anew, by reason"
+    );
+    describe_histogram!(
+        LIVE_DELAY,
+        Unit::Seconds,
+        "Time from the first commit a live query was told of to its rows"
+    );
     describe_counter!(JOB_LOOKS, "Looks at the queues for who follows them");
     describe_histogram!(
         JOB_LOOK_SECONDS,

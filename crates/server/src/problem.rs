@@ -225,6 +225,7 @@ fn status(code: ErrorCode) -> StatusCode {
         | E::IdempotencyInProgress
         | E::BatchAborted
         | E::CallbackConflict
+        | E::QueryChanged
         | E::JobConflict => StatusCode::CONFLICT,
         E::BodyTooLarge | E::BatchTooLarge | E::ResultTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         E::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,

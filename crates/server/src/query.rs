@@ -15,11 +15,11 @@ mod outcome;
 mod since;
 mod sources;
 
-pub(crate) use analyses::Analyses;
+pub(crate) use analyses::{Analyses, Asking, Found};
 pub(crate) use asked::{Asked, Wanted};
 pub(crate) use evaluate::{Evaluated, evaluate};
 pub(crate) use kept::Shelf;
-pub(crate) use outcome::to_caller;
+pub(crate) use outcome::{could_be_stale, to_caller};
 pub(crate) use since::Since;
 pub(crate) use sources::Source;
 
@@ -38,7 +38,6 @@ use crate::database::Database;
 use crate::identity;
 use crate::metrics::QUERIES;
 use crate::problem::Problem;
-use analyses::Found;
 use making::Making;
 
 /// Who may share an answer.
@@ -222,7 +221,16 @@ fn check_answered(session: &Session) -> Result<(), Problem> {
     check_scopes(session)
 }
 
-fn check_scopes(session: &Session) -> Result<(), Problem> {
+/// Forgets what is known of the text, as far as it counts for this session.
+pub(crate) async fn forget(session: &Session, asked: &Asked) {
+    if let Ok(Some(anonymous)) = anonymous(session).await {
+        analyses::forget(&anonymous, &asked.text).await;
+    }
+    analyses::forget(session, &asked.text).await;
+}
+
+/// Whether the token is for queries.
+pub(crate) fn check_scopes(session: &Session) -> Result<(), Problem> {
     let Some(scopes) = &session.caller.principal.scopes else {
         return Ok(());
     };

@@ -79,6 +79,17 @@ impl VisibleHeaders {
 }
 
 impl RequestContext {
+    /// What runs for many callers: nothing of the request of any of them.
+    pub(crate) fn of_live_query(id: u64) -> Self {
+        Self {
+            id: format!("live-{id:016x}").into(),
+            method: Method::GET,
+            path: "/query".into(),
+            headers: Bytes::from_static(b"{}"),
+            peer: None,
+        }
+    }
+
     /// The settings that tell a function about its request. Always all of them: after a reset an
     /// absent one would be an empty string, on which a policy that casts it to JSON fails.
     pub fn settings(&self) -> [(Cow<'static, str>, Bytes); 3] {

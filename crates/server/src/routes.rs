@@ -20,6 +20,7 @@ pub(crate) mod openapi;
 pub(crate) mod overview;
 pub(crate) mod query;
 pub(crate) mod query_explain;
+mod query_live;
 pub(crate) mod queues;
 pub(crate) mod rounds;
 pub(crate) mod rpc;

@@ -16,8 +16,8 @@ use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode, Queries, Quer
 use rolegate_server::serve::ListenLimits;
 use secrecy::SecretString;
 
-use super::bounds;
 use super::tree::{self, Config};
+use super::{bounds, live};
 use crate::process::ReplicationSurface;
 
 /// What is served.
@@ -233,6 +233,7 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
             fresh: Duration::from_secs(section.query.max_age_seconds),
             stale: Duration::from_secs(section.query.stale_while_revalidate_seconds),
         },
+        live: live::bounds(&section.query.live)?,
         poll_interval: Duration::from_millis(section.poll_interval_ms),
         budget: DefaultBudget {
             requests_per_second: budget.requests_per_second,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::callbacks::Callbacks;
 use super::functions::{HttpFunction, Outbound};
+use super::live::Live;
 
 /// `rolegate.toml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -384,6 +385,8 @@ pub(crate) struct Query {
     /// How long after that they may still give it out while they ask again.
     #[schemars(extend("x-unit" = "seconds"))]
     pub(crate) stale_while_revalidate_seconds: u64,
+    /// Bounds of live queries.
+    pub(crate) live: Live,
 }
 
 impl Default for Query {
@@ -396,6 +399,7 @@ impl Default for Query {
             cursor_max_age_seconds: cache.max_age.as_secs(),
             max_age_seconds: cache.fresh.as_secs(),
             stale_while_revalidate_seconds: cache.stale.as_secs(),
+            live: Live::default(),
         }
     }
 }

@@ -280,12 +280,12 @@ fn locked(reply: &Reply) -> Vec<u32> {
 }
 
 /// Questions to the catalog, on the gateway's own connections.
-pub(super) struct Asking<'s> {
+pub(crate) struct Asking<'s> {
     session: &'s Session,
 }
 
 impl<'s> Asking<'s> {
-    pub(super) fn of(session: &'s Session) -> Self {
+    pub(crate) fn of(session: &'s Session) -> Self {
         Self { session }
     }
 
@@ -297,7 +297,7 @@ impl<'s> Asking<'s> {
         is_member.map_err(|error| self.failed(&error))
     }
 
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         sql: &str,
         params: &[&(dyn tokio_postgres::types::ToSql + Sync)],
@@ -311,7 +311,7 @@ impl<'s> Asking<'s> {
         rows.map_err(|error| self.failed(&error))
     }
 
-    pub(super) fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Problem {
+    pub(crate) fn failed(&self, error: &(dyn std::error::Error + 'static)) -> Problem {
         tracing::warn!(
             request_id = %self.session.context.id, error = %error, cause = ?error, "catalog_failed"
         );

@@ -87,7 +87,7 @@ pub(super) fn of_run(error: RunError) -> Problem {
 
 /// Whether an error may come from a table that is not any more what it was when it was looked at: a name
 /// is gone, a privilege, or a prepared statement's columns.
-pub(super) fn could_be_stale(problem: &Problem) -> bool {
+pub(crate) fn could_be_stale(problem: &Problem) -> bool {
     problem
         .sqlstate
         .as_deref()

@@ -12,7 +12,7 @@ use rolegate_replication::Lsn;
 
 use super::etag::is_unchanged;
 use super::session::prefers;
-use super::{body, session};
+use super::{body, query_live, session};
 use crate::call::Session;
 use crate::config::QueryCache;
 use crate::extract::QueryPairs;
@@ -36,8 +36,12 @@ pub(crate) async fn post(
     body: Body,
 ) -> Response {
     let answer = async {
-        query.only(&[])?;
+        query.only(&query_live::PARAMETERS)?;
+        let live = query_live::is_wanted(&query)?;
         let (session, wanted) = from_body(&app, &context, &headers, body).await?;
+        if live {
+            return query_live::respond(&app, session, &wanted, &query, &headers).await;
+        }
         let answer = ask(&session, &wanted, &headers).await?;
         Ok(match answer {
             Answer::Kept { entry, current } => {
@@ -61,10 +65,14 @@ pub(crate) async fn get(
     headers: HeaderMap,
 ) -> Response {
     let answer = async {
-        query.only(&["sql", "params", "database"])?;
+        query.only(&["sql", "params", "database", "live", "last_event_id"])?;
+        let live = query_live::is_wanted(&query)?;
         let database = database(&app, query.once("database")?)?;
         let session = session::session(&app, &database, &context, &headers).await?;
         let wanted = Wanted::from_query(query.once("sql")?, query.once("params")?, None)?;
+        if live {
+            return query_live::respond(&app, session, &wanted, &query, &headers).await;
+        }
         let answer = ask(&session, &wanted, &headers).await?;
         Ok(match answer {
             Answer::Kept { entry, current } => fresh(

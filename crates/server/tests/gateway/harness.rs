@@ -14,7 +14,9 @@ use rolegate_pg::wire::{Endpoint, Login};
 use rolegate_replication::publication::{self, Installation};
 use rolegate_replication::{Feed, StreamConfig};
 use rolegate_server::budget::DefaultBudget;
-use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode, Queries, QueryCache};
+use rolegate_server::config::{
+    DatabaseConfig, GatewayConfig, LiveBounds, Mode, Queries, QueryCache,
+};
 use rolegate_server::database::{Database, OpenError, Shared};
 use rolegate_server::router::{self, App};
 use rolegate_server::serve::{ListenLimits, Listener};
@@ -33,6 +35,7 @@ pub(crate) struct Options {
     pub imported_tokens: bool,
     pub queries: Queries,
     pub query_catalogs: Vec<String>,
+    pub live: LiveBounds,
     pub issuers: Vec<IssuerConfig>,
     pub gateway: GatewayConfig,
     pub listen: ListenLimits,
@@ -60,6 +63,7 @@ impl Default for Options {
             imported_tokens: false,
             queries: Queries::Public,
             query_catalogs: Vec::new(),
+            live: LiveBounds::default(),
             issuers: Vec::new(),
             gateway: GatewayConfig {
                 dry_run: true,
@@ -174,6 +178,7 @@ impl Gateway {
             imported_tokens: options.imported_tokens,
             queries: options.queries,
             query_catalogs: options.query_catalogs,
+            live: options.live,
             query_cache: options.query_cache,
             poll_interval: Duration::from_millis(100),
             budget: options.budget,

@@ -4,6 +4,7 @@ mod attacks;
 mod differential;
 mod forms;
 mod kept;
+mod live;
 mod scope;
 
 use reqwest::{RequestBuilder, StatusCode};
