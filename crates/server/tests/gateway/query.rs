@@ -1,6 +1,7 @@
 //! SQL over HTTP: who gets which rows, and what is never run.
 
 mod attacks;
+mod builtins;
 mod differential;
 mod forms;
 mod kept;

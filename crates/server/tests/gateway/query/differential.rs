@@ -6,6 +6,7 @@ mod random;
 mod statements;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
@@ -13,6 +14,7 @@ use rolegate_testkit::{Admitted, TestDatabase, for_each_version};
 use serde_json::{Value, json};
 use tokio_postgres::Client as Connection;
 
+use super::live::stage::Watcher;
 use crate::harness::{Gateway, Options, api, publish};
 use random::Random;
 use statements::{Query, Tables};
@@ -38,11 +40,47 @@ async fn every_answer_is_what_the_database_gives_that_role() {
     .await;
 }
 
+/// Streams at the same time.
+const MOST_WATCHED: usize = 6;
+/// Longer than a change takes to arrive.
+const LONG: Duration = Duration::from_secs(15);
+
 /// Who asks.
 struct Role {
     name: String,
     token: Option<String>,
     connection: Connection,
+}
+
+/// A query that is watched.
+struct Watching {
+    query: Query,
+    who: usize,
+    stream: Watcher,
+}
+
+impl Watching {
+    /// Reads until it has these rows. False if it ends.
+    async fn becomes(&mut self, truth: &Result<Vec<Value>, String>) -> bool {
+        loop {
+            // What is there already first: a change may be on its way that comes to the same.
+            let quiet = Duration::from_millis(20);
+            while let Ok(event) = tokio::time::timeout(quiet, self.stream.next()).await {
+                match event {
+                    Some(event) if event.name != "error" => {}
+                    _ => return false,
+                }
+            }
+            if truth.as_ref().is_ok_and(|rows| *rows == self.rows()) {
+                return true;
+            }
+        }
+    }
+
+    fn rows(&self) -> Vec<Value> {
+        let rows = self.stream.rows.iter().map(|(_, row)| row.clone());
+        self.query.sorted(rows.collect())
+    }
 }
 
 struct Walk {
@@ -52,6 +90,8 @@ struct Walk {
     owner: Connection,
     roles: Vec<Role>,
     tables: Tables,
+    /// Queries that are watched, and by whom.
+    watchers: Vec<Watching>,
     /// Bodies by their addresses.
     bodies: HashMap<String, String>,
     places: Vec<String>,
@@ -71,6 +111,9 @@ struct Counts {
     old_places: u64,
     gone: u64,
     behind: u64,
+    watched: u64,
+    compared: u64,
+    ended: u64,
 }
 
 struct Answer {
@@ -131,6 +174,7 @@ impl Walk {
             owner: db.superuser().await,
             roles,
             tables,
+            watchers: Vec::new(),
             bodies: HashMap::new(),
             places: Vec::new(),
             counts: Counts::default(),
@@ -152,7 +196,9 @@ impl Walk {
                 self.counts.writes += 1;
                 self.run(&sql).await;
             }
-            35..=39 => self.visit_old_place().await,
+            35..=38 => self.visit_old_place().await,
+            39..=40 => self.watch().await,
+            41..=42 => self.compare_watched().await,
             _ => self.ask().await,
         }
     }
@@ -386,6 +432,71 @@ impl Walk {
         }
     }
 
+    async fn watch(&mut self) {
+        let query = statements::query(&mut self.random);
+        let who = self.random.below(self.roles.len());
+        let body = json!({"sql": query.sql, "params": query.params}).to_string();
+        let url = format!("http://{}/query?live=true", self.gateway.address);
+        let post = self
+            .client
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body);
+        let post = match &self.roles[who].token {
+            Some(token) => post.bearer_auth(token),
+            None => post,
+        };
+        let answer = post.send().await.expect("an answer");
+        self.said.push(format!(
+            "{} watches {} {:?}: {}",
+            self.roles[who].name,
+            query.sql,
+            query.params,
+            answer.status()
+        ));
+        if answer.status() != StatusCode::OK {
+            assert!(
+                answer.status().as_u16() < 500 || answer.status() == 503,
+                "{}",
+                self.story()
+            );
+            return;
+        }
+        self.counts.watched += 1;
+        if self.watchers.len() == MOST_WATCHED {
+            self.watchers.remove(0);
+        }
+        let stream = Watcher::new(answer);
+        self.watchers.push(Watching { query, who, stream });
+    }
+
+    /// Nothing changes now, so what is watched has to become what the database gives.
+    async fn compare_watched(&mut self) {
+        let mut watchers = std::mem::take(&mut self.watchers);
+        let mut left = Vec::new();
+        while let Some(mut watching) = watchers.pop() {
+            let truth = self.truth(&watching.query, watching.who).await;
+            let settled = tokio::time::timeout(LONG, watching.becomes(&truth)).await;
+            match settled {
+                Ok(true) => {
+                    self.counts.compared += 1;
+                    left.push(watching);
+                }
+                Ok(false) => self.counts.ended += 1,
+                Err(_) => panic!(
+                    "{}\n{} watches {} {:?}\n has {:?}\n not {truth:?}",
+                    self.story(),
+                    self.roles[watching.who].name,
+                    watching.query.sql,
+                    watching.query.params,
+                    watching.rows()
+                ),
+            }
+        }
+        left.reverse();
+        self.watchers = left;
+    }
+
     /// The last steps.
     fn story(&self) -> String {
         let from = self.said.len().saturating_sub(15);
@@ -401,6 +512,7 @@ impl Walk {
             ("once", counts.once, 300),
             ("refused", counts.refused, 100),
             ("old places", counts.old_places, 200),
+            ("compared", counts.compared, 100),
         ] {
             assert!(seen >= steps / part, "{what}: {seen} of {steps}");
         }

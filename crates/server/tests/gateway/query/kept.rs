@@ -634,10 +634,10 @@ async fn a_call_says_what_to_read_after_it() {
             .send()
             .await;
         assert_eq!(header(&read.expect("an answer"), "rolegate-txid"), "");
-        let dry = kept
-            .setting
-            .gateway
-            .post("/renote", Some(token), r#"{"of_item": 6, "words": "x"}"#);
+        let dry =
+            kept.setting
+                .gateway
+                .post("/renote", Some(token), r#"{"of_item": 6, "words": "x"}"#);
         let dry = dry
             .header("prefer", "tx=rollback")
             .send()

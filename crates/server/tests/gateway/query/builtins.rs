@@ -1,0 +1,41 @@
+//! The functions that the list of harmless names stands for, on each version: a new overload, or one that has become
+//! volatile, has to be read by somebody before it may run in assume mode.
+
+use rolegate_testkit::{Version, for_each_version};
+
+const NAMES: &str = include_str!("../../../../sql/src/builtins.txt");
+const REVIEWED_18: &str = include_str!("builtins/18.txt");
+const REVIEWED_15: &str = include_str!("builtins/15.txt");
+
+/// Name, arguments, volatility, and in what it is written.
+const FUNCTIONS: &str = "
+    select p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ') '
+        || p.provolatile::text || ' ' || l.lanname::text
+    from pg_proc p
+    join pg_language l on l.oid = p.prolang
+    where p.oid < 16384 and p.pronamespace = 'pg_catalog'::regnamespace and p.proname = any ($1)
+    order by p.proname collate \"C\", p.oid";
+
+#[tokio::test]
+async fn every_function_of_a_harmless_name_was_read() {
+    for_each_version(async |db| {
+        let names: Vec<&str> = NAMES.lines().collect();
+        let rows = db.superuser().await.query(FUNCTIONS, &[&names]).await;
+        let rows = rows.expect("functions");
+        let found: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let reviewed = match db.version() {
+            Version::Pg15 => REVIEWED_15,
+            Version::Pg18 => REVIEWED_18,
+        };
+        let number = db.superuser().await.query_one("show server_version_num", &[]).await;
+        let number: String = number.expect("a row").get(0);
+        let is_reviewed = number.starts_with("15") || number.starts_with("18");
+        let new: Vec<&String> = found.iter().filter(|line| !reviewed.lines().any(|known| known == *line)).collect();
+        assert!(
+            new.is_empty() || !is_reviewed,
+            "on {number} these were not read; do they keep the role, read nothing, and have no effect?\n{new:#?}"
+        );
+        assert!(found.len() > 500, "{}", found.len());
+    })
+    .await;
+}
