@@ -6,6 +6,7 @@ pub mod each_version;
 pub mod fault_proxy;
 pub mod http_endpoint;
 pub mod identity_provider;
+pub mod own_server;
 pub mod provision;
 
 pub use clusters::{Clusters, Version};

@@ -3,6 +3,7 @@
 mod attacks;
 mod builtins;
 mod differential;
+mod faults;
 mod forms;
 mod kept;
 mod live;
