@@ -1,5 +1,6 @@
 //! Which transactions a query has seen.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// A snapshot of PostgreSQL, as `pg_current_snapshot()` gives it.
@@ -27,6 +28,17 @@ impl Snapshot {
     /// The transactions it does not show although later ones are, and that had begun.
     pub fn running(&self) -> &[u64] {
         &self.running
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:", self.xmin, self.xmax)?;
+        for (index, xid) in self.running.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            write!(f, "{comma}{xid}")?;
+        }
+        Ok(())
     }
 }
 
@@ -63,6 +75,10 @@ mod tests {
         assert_eq!(seen, [8, 9, 11, 12, 13, 16, 17, 18, 19]);
         let quiet: Snapshot = "7:7:".parse().expect("a snapshot");
         assert!(quiet.contains(6) && !quiet.contains(7));
+        for text in ["10:20:10,14,15", "7:7:"] {
+            let snapshot: Snapshot = text.parse().expect("a snapshot");
+            assert_eq!(snapshot.to_string(), text);
+        }
         for bad in ["", "1", "1:2", "1:2:3:4", "a:2:", "1:2:x", "1:2:-3"] {
             assert!(bad.parse::<Snapshot>().is_err(), "{bad}");
         }

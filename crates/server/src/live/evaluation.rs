@@ -315,6 +315,7 @@ impl Runner {
             shape: Arc::clone(&self.shape),
             keyed: self.keyed,
             at: evaluated.at.unwrap_or_default(),
+            visible: evaluated.snapshot.clone(),
             xids: seen,
             void,
         });

@@ -47,6 +47,8 @@ pub(super) struct Snapshot<'r> {
     pub(super) key: Option<&'r [usize]>,
     pub(super) ordered: bool,
     pub(super) at: Lsn,
+    /// The transactions whose effects it shows.
+    pub(super) visible: &'r rolegate_query::Snapshot,
 }
 
 impl Snapshot<'_> {
@@ -55,7 +57,8 @@ impl Snapshot<'_> {
         let key: Option<Vec<&str>> = self
             .key
             .map(|key| key.iter().map(|&column| names[column]).collect());
-        let rows: usize = self.rows.iter().map(|row| row.json.len() + 1).sum();
+        let rows = self.rows.iter();
+        let rows: usize = rows.map(|row| row.json.len() + row.key.len() + 4).sum();
         let mut out = BytesMut::with_capacity(rows + 256);
         out.put_slice(b"event: snapshot\ndata: {\"type\":\"snapshot\",\"rows\":[");
         for (index, row) in self.rows.iter().enumerate() {
@@ -63,6 +66,14 @@ impl Snapshot<'_> {
                 out.put_u8(b',');
             }
             out.put_slice(&row.json);
+        }
+        // What changes call them: the JSON of a value is not always its text, and a client can't make digests.
+        out.put_slice(b"],\"keys\":[");
+        for (index, row) in self.rows.iter().enumerate() {
+            if index > 0 {
+                out.put_u8(b',');
+            }
+            put(&mut out, &json!(&*row.key));
         }
         out.put_slice(b"],\"columns\":");
         put(&mut out, &json!(names));
@@ -72,6 +83,8 @@ impl Snapshot<'_> {
         put(&mut out, &json!(self.ordered));
         out.put_slice(b",\"lsn\":");
         put(&mut out, &json!(self.at));
+        out.put_slice(b",\"visible\":");
+        put(&mut out, &json!(self.visible.to_string()));
         out.put_slice(b"}\nid: ");
         out.put_slice(cursor.to_string().as_bytes());
         out.put_slice(b"\n\n");
@@ -184,11 +197,13 @@ mod tests {
             key: Some(&[1]),
             ordered: false,
             at: Lsn(0x1A2B),
+            visible: &"10:12:10".parse().expect("a snapshot"),
         };
         assert_eq!(
             snapshot.frame(CURSOR),
             "event: snapshot\ndata: {\"type\":\"snapshot\",\"rows\":[{\"a\":2,\"id\":1}],\
-             \"columns\":[\"a\",\"id\"],\"key\":[\"id\"],\"ordered\":false,\"lsn\":\"0/1A2B\"}\n\
+             \"keys\":[\"1\"],\"columns\":[\"a\",\"id\"],\"key\":[\"id\"],\"ordered\":false,\
+             \"lsn\":\"0/1A2B\",\"visible\":\"10:12:10\"}\n\
              id: 00000000000000ab-7\n\n"
         );
     }

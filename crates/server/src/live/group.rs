@@ -91,6 +91,7 @@ struct Current {
     /// Whether the rows are known by the columns of the key.
     keyed: bool,
     at: Lsn,
+    visible: rolegate_query::Snapshot,
     /// Made when it is first asked for.
     frame: Option<Bytes>,
 }
@@ -102,6 +103,8 @@ pub(super) struct Result {
     pub(super) shape: Arc<Shape>,
     pub(super) keyed: bool,
     pub(super) at: Lsn,
+    /// The transactions whose effects it shows.
+    pub(super) visible: rolegate_query::Snapshot,
     /// Transactions that members wait for and that it contains.
     pub(super) xids: Vec<Xid>,
     /// Members have to begin anew.
@@ -246,6 +249,7 @@ impl Group {
             shape: result.shape,
             keyed: result.keyed,
             at: result.at,
+            visible: result.visible,
             frame,
         });
         // Rows, the frame of the snapshot, and the history.
@@ -358,6 +362,7 @@ impl Current {
                 key: self.shape.key.as_deref().filter(|_| self.keyed),
                 ordered: self.shape.ordered,
                 at: self.at,
+                visible: &self.visible,
             };
             self.frame = Some(snapshot.frame(cursor));
         }
