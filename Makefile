@@ -45,6 +45,11 @@ sdk: $(SDK)/node_modules/.package-lock.json ## tests of the TypeScript client, a
 	cargo build --bin rolegate
 	cd $(SDK) && npm test
 	cd $(SDK) && ROLEGATE_BIN=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/rolegate npm run test:server
+	@if [ -x "$${CHROMIUM:-/usr/bin/chromium}" ]; then \
+		cd $(SDK) && ROLEGATE_BIN=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug/rolegate npm run test:browser; \
+	else \
+		echo "there is no Chromium: the tests from a page are left out (Debian: apt-get install chromium)" >&2; \
+	fi
 
 # Written by npm when it has installed what the lock says.
 $(SDK)/node_modules/.package-lock.json: $(SDK)/package-lock.json $(SDK)/package.json
