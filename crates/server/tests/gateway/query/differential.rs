@@ -483,8 +483,8 @@ impl Walk {
                     left.push(watching);
                 }
                 Ok(false) => self.counts.ended += 1,
-                Err(_) => panic!(
-                    "{}\n{} watches {} {:?}\n has {:?}\n not {truth:?}",
+                Err(elapsed) => panic!(
+                    "{elapsed}: {}\n{} watches {} {:?}\n has {:?}\n not {truth:?}",
                     self.story(),
                     self.roles[watching.who].name,
                     watching.query.sql,
@@ -497,10 +497,22 @@ impl Walk {
         self.watchers = left;
     }
 
-    /// The last steps.
+    /// The last steps, and definitions before them.
     fn story(&self) -> String {
         let from = self.said.len().saturating_sub(15);
-        format!("step {}\n{}", self.db_steps, self.said[from..].join("\n"))
+        let earlier = self.said[..from].iter();
+        let is_definition = |said: &&String| {
+            ["alter ", "create ", "grant ", "revoke ", "drop "]
+                .iter()
+                .any(|word| said.starts_with(word))
+                || said.contains(" watches ")
+                || (said.contains("t1") && !said.contains(" asks "))
+        };
+        let mut told: Vec<&str> = earlier.filter(is_definition).map(String::as_str).collect();
+        told.drain(..told.len().saturating_sub(40));
+        told.push("...");
+        told.extend(self.said[from..].iter().map(String::as_str));
+        format!("step {}\n{}", self.db_steps, told.join("\n"))
     }
 
     /// A walk in which nothing happened proves nothing.

@@ -179,7 +179,7 @@ async fn a_slot_that_is_lost_begins_another_history() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let at = tokio::time::timeout(Duration::from_secs(60), asked)
+        let at = tokio::time::timeout(Duration::from_mins(1), asked)
             .await
             .expect("a new history");
         let epoch = |at: &str| at.split(['/', '-']).nth(3).map(str::to_owned);
@@ -199,7 +199,7 @@ async fn a_slot_that_is_lost_begins_another_history() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let again = tokio::time::timeout(Duration::from_secs(60), asked)
+        let again = tokio::time::timeout(Duration::from_mins(1), asked)
             .await
             .expect("told");
         assert_ne!(again, first);

@@ -5,4 +5,4 @@ mod changes;
 mod ends;
 mod faults;
 mod scopes;
-mod stage;
+pub(super) mod stage;

@@ -293,3 +293,28 @@ async fn rows_of_every_partition_count() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_emptied_table_has_no_groups() {
+    for_each_version(async |db| {
+        let stage = Stage::set(db).await;
+        stage
+            .run("create table api.t1 (id int primary key, a int); alter table api.t1 replica identity full;
+                 insert into api.t1 select g, g % 3 from generate_series(1, 8) g; grant select on api.t1 to public")
+            .await;
+        crate::harness::publish(db).await;
+        let mut watcher = stage.watch(None, "select a, count(*) as n from t1 group by a").await;
+        watcher.expect("snapshot").await;
+        for round in 0..5 {
+            let txid = stage.write("update api.t1 set a = a where id = 4").await;
+            watcher.sees(txid).await;
+            let txid = stage.write("truncate api.t1").await;
+            watcher.sees(txid).await;
+            assert_eq!(watcher.rows, [], "{round}");
+            let txid = stage.write("insert into api.t1 select g, g % 3 from generate_series(1, 8) g").await;
+            watcher.sees(txid).await;
+            assert_eq!(watcher.rows.len(), 3);
+        }
+    })
+    .await;
+}

@@ -15,7 +15,7 @@ use crate::harness::{Gateway, Options, api};
 use crate::identity::{ALGORITHMS, claims_with, fetched};
 
 /// Longer than anything here takes.
-pub(super) const LONG: Duration = Duration::from_secs(30);
+pub(in crate::query) const LONG: Duration = Duration::from_secs(30);
 
 /// Something for everybody, and something for members of an organization.
 const TABLES: &str = "
@@ -33,19 +33,19 @@ const TABLES: &str = "
 ";
 
 /// A database, its stream, and a gateway that follows it.
-pub(super) struct Stage {
-    pub(super) gateway: Gateway,
-    pub(super) superuser: Client,
-    pub(super) member: String,
+pub(in crate::query) struct Stage {
+    pub(in crate::query) gateway: Gateway,
+    pub(in crate::query) superuser: Client,
+    pub(in crate::query) member: String,
     provider: IdentityProvider,
 }
 
 impl Stage {
-    pub(super) async fn set(db: &TestDatabase) -> Self {
+    pub(in crate::query) async fn set(db: &TestDatabase) -> Self {
         Self::set_with(db, Options::default()).await
     }
 
-    pub(super) async fn set_with(db: &TestDatabase, options: Options) -> Self {
+    pub(in crate::query) async fn set_with(db: &TestDatabase, options: Options) -> Self {
         let member = db
             .create_role_with("member", "login", Admitted::Login)
             .await;
@@ -72,14 +72,14 @@ impl Stage {
         }
     }
 
-    pub(super) async fn run(&self, sql: &str) {
+    pub(in crate::query) async fn run(&self, sql: &str) {
         if let Err(error) = self.superuser.batch_execute(sql).await {
             panic!("{sql}: {error:?}");
         }
     }
 
     /// Runs it in a transaction of its own, and gives the lower half of its id.
-    pub(super) async fn write(&self, sql: &str) -> u64 {
+    pub(in crate::query) async fn write(&self, sql: &str) -> u64 {
         let sql = format!("begin; select pg_current_xact_id()::text; {sql}; commit");
         let messages = match self.superuser.simple_query(&sql).await {
             Ok(messages) => messages,
@@ -94,18 +94,18 @@ impl Stage {
     }
 
     /// A token of the member with these claims besides.
-    pub(super) fn token(&self, claims: &Value) -> String {
+    pub(in crate::query) fn token(&self, claims: &Value) -> String {
         let claims = claims_with(&self.member, claims);
         self.provider.issue(Algorithm::ES256, claims)
     }
 
     /// A member of an organization.
-    pub(super) fn member_of(&self, org: i32) -> String {
+    pub(in crate::query) fn member_of(&self, org: i32) -> String {
         self.token(&json!({"org": org}))
     }
 
     /// The answer to a request to watch.
-    pub(super) async fn ask(
+    pub(in crate::query) async fn ask(
         &self,
         token: Option<&str>,
         body: &Value,
@@ -127,11 +127,11 @@ impl Stage {
         request.send().await.expect("an answer")
     }
 
-    pub(super) async fn watch(&self, token: Option<&str>, sql: &str) -> Watcher {
+    pub(in crate::query) async fn watch(&self, token: Option<&str>, sql: &str) -> Watcher {
         self.watch_from(token, sql, None).await
     }
 
-    pub(super) async fn watch_from(
+    pub(in crate::query) async fn watch_from(
         &self,
         token: Option<&str>,
         sql: &str,
@@ -153,7 +153,7 @@ impl Stage {
     }
 
     /// Status and code of a refusal.
-    pub(super) async fn refusal(&self, token: Option<&str>, sql: &str) -> (u16, String) {
+    pub(in crate::query) async fn refusal(&self, token: Option<&str>, sql: &str) -> (u16, String) {
         let response = self.ask(token, &json!({"sql": sql}), None).await;
         let status = response.status().as_u16();
         assert_ne!(status, 200, "{sql}");
@@ -162,7 +162,7 @@ impl Stage {
     }
 
     /// What the query gives now, by `id`.
-    pub(super) async fn rows(&self, sql: &str) -> BTreeMap<String, Value> {
+    pub(in crate::query) async fn rows(&self, sql: &str) -> BTreeMap<String, Value> {
         let sql = format!("select to_jsonb(q) from ({sql}) q");
         let rows = self.superuser.query(&sql, &[]).await.expect("rows");
         let rows = rows.iter().map(|row| row.get::<_, Value>(0));
@@ -172,28 +172,28 @@ impl Stage {
 
 /// One event.
 #[derive(Debug, Clone)]
-pub(super) struct Event {
-    pub(super) name: String,
-    pub(super) data: Value,
-    pub(super) id: Option<String>,
+pub(in crate::query) struct Event {
+    pub(in crate::query) name: String,
+    pub(in crate::query) data: Value,
+    pub(in crate::query) id: Option<String>,
 }
 
 /// A client that watches, and keeps the rows as a client does.
-pub(super) struct Watcher {
+pub(in crate::query) struct Watcher {
     response: Response,
     received: String,
     /// Rows in their order, with their keys.
-    pub(super) rows: Vec<(String, Value)>,
+    pub(in crate::query) rows: Vec<(String, Value)>,
     ordered: bool,
     changes: Vec<Value>,
     /// Transactions it was told of.
-    pub(super) txids: Vec<u64>,
-    pub(super) last: Option<String>,
-    pub(super) resets: Vec<String>,
+    pub(in crate::query) txids: Vec<u64>,
+    pub(in crate::query) last: Option<String>,
+    pub(in crate::query) resets: Vec<String>,
 }
 
 impl Watcher {
-    pub(super) fn new(response: Response) -> Self {
+    pub(in crate::query) fn new(response: Response) -> Self {
         Self {
             response,
             received: String::new(),
@@ -207,7 +207,7 @@ impl Watcher {
     }
 
     /// The next event; `None` at the end.
-    pub(super) async fn next(&mut self) -> Option<Event> {
+    pub(in crate::query) async fn next(&mut self) -> Option<Event> {
         let event = timeout(LONG, async {
             loop {
                 if let Some(end) = self.received.find("\n\n") {
@@ -246,13 +246,17 @@ impl Watcher {
                 self.ordered = data["ordered"].as_bool().expect("a boolean");
                 self.changes.clear();
                 let rows = data["rows"].as_array().expect("rows").iter();
-                let key = data["key"].as_array().map(Vec::as_slice);
+                let mut keys = data["keys"].as_array().expect("keys").iter();
                 self.rows = rows
-                    .map(|row| match key {
-                        Some(key) => (key_of(row, key), row.clone()),
-                        None => (row.to_string(), row.clone()),
+                    .map(|row| {
+                        let key = keys.next().and_then(Value::as_str).expect("a key");
+                        (key.to_owned(), row.clone())
                     })
                     .collect();
+                assert_eq!(keys.next(), None);
+                if let Some(key) = data["key"].as_array() {
+                    assert!(self.rows.iter().all(|(own, row)| *own == key_of(row, key)));
+                }
             }
             "change" => self.changes.push(data.clone()),
             "commit" => {
@@ -303,14 +307,14 @@ impl Watcher {
     }
 
     /// The next event, which has this name.
-    pub(super) async fn expect(&mut self, name: &str) -> Value {
+    pub(in crate::query) async fn expect(&mut self, name: &str) -> Value {
         let event = self.next().await.expect("an event");
         assert_eq!(event.name, name, "{event:?}");
         event.data
     }
 
     /// Events up to the one of this name, the last of which is given.
-    pub(super) async fn until(&mut self, name: &str) -> Value {
+    pub(in crate::query) async fn until(&mut self, name: &str) -> Value {
         loop {
             let event = self.next().await.expect("an event");
             if event.name == name {
@@ -320,7 +324,7 @@ impl Watcher {
     }
 
     /// Reads until the transaction has been told.
-    pub(super) async fn sees(&mut self, txid: u64) {
+    pub(in crate::query) async fn sees(&mut self, txid: u64) {
         while !self.txids.contains(&txid) {
             let event = self.next().await.expect("an event");
             assert_ne!(event.name, "error", "{event:?}");
@@ -328,25 +332,25 @@ impl Watcher {
     }
 
     /// One column of the rows.
-    pub(super) fn column(&self, name: &str) -> Vec<Value> {
+    pub(in crate::query) fn column(&self, name: &str) -> Vec<Value> {
         self.rows.iter().map(|(_, row)| row[name].clone()).collect()
     }
 
     /// The rows, by `id`.
-    pub(super) fn by_id(&self) -> BTreeMap<String, Value> {
+    pub(in crate::query) fn by_id(&self) -> BTreeMap<String, Value> {
         let rows = self.rows.iter();
         rows.map(|(_, row)| (row["id"].to_string(), row.clone()))
             .collect()
     }
 
     /// The group that it is of: the first half of cursors.
-    pub(super) fn group(&self) -> String {
+    pub(in crate::query) fn group(&self) -> String {
         let last = self.last.as_ref().expect("a cursor");
         last.split('-').next().expect("a group").to_owned()
     }
 
     /// It ends with this code.
-    pub(super) async fn ends(&mut self, code: &str) {
+    pub(in crate::query) async fn ends(&mut self, code: &str) {
         let problem = self.until("error").await;
         assert!(problem["message"].is_string(), "{problem}");
         assert_eq!(problem["code"], code, "{problem}");
@@ -370,7 +374,7 @@ fn text(value: &Value) -> String {
 }
 
 /// Bounds of live queries but for these.
-pub(super) fn with_bounds(live: LiveBounds) -> Options {
+pub(in crate::query) fn with_bounds(live: LiveBounds) -> Options {
     Options {
         live,
         ..Options::default()
