@@ -25,6 +25,11 @@ impl Snapshot {
         xid < self.xmin || (xid < self.xmax && self.running.binary_search(&xid).is_err())
     }
 
+    /// Whether the transaction had begun.
+    pub fn had_begun(&self, xid: u64) -> bool {
+        xid < self.xmax
+    }
+
     /// The transactions it does not show although later ones are, and that had begun.
     pub fn running(&self) -> &[u64] {
         &self.running
@@ -75,6 +80,7 @@ mod tests {
         assert_eq!(seen, [8, 9, 11, 12, 13, 16, 17, 18, 19]);
         let quiet: Snapshot = "7:7:".parse().expect("a snapshot");
         assert!(quiet.contains(6) && !quiet.contains(7));
+        assert!(snapshot.had_begun(19) && snapshot.had_begun(14) && !snapshot.had_begun(20));
         for text in ["10:20:10,14,15", "7:7:"] {
             let snapshot: Snapshot = text.parse().expect("a snapshot");
             assert_eq!(snapshot.to_string(), text);

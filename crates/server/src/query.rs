@@ -34,7 +34,6 @@ use rolegate_replication::Lsn;
 
 use crate::call::Session;
 use crate::config::Queries;
-use crate::database::Database;
 use crate::identity;
 use crate::metrics::QUERIES;
 use crate::problem::Problem;
@@ -186,15 +185,14 @@ pub(crate) async fn is_operator(session: &Session) -> Result<bool, Problem> {
     analyses::Asking::of(session).is_operator().await
 }
 
-/// The query behind a cursor, if it is one of the database.
-pub(crate) async fn source(
-    database: &Database,
-    hash: Hash,
-) -> Result<Option<Arc<Source>>, Problem> {
-    match &database.shelf {
-        Some(shelf) => shelf.sources.find(database, hash).await,
-        None => Ok(None),
-    }
+/// The query behind a cursor, if it is one of the database. `session`: who asks.
+pub(crate) async fn source(session: &Session, hash: Hash) -> Result<Option<Arc<Source>>, Problem> {
+    let Some(shelf) = &session.database.shelf else {
+        return Ok(None);
+    };
+    // Addresses can be made up.
+    let _permit = session.admit()?;
+    shelf.sources.find(&session.database, hash).await
 }
 
 /// The same request of somebody without a token; `None` if nobody may come without one.

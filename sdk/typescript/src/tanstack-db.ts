@@ -16,7 +16,6 @@ import type { Param } from "./query.js";
 import { Ranks } from "./tanstack-db/ranks.js";
 
 /** What a handler that has written gives back: the transactions to wait for. */
-// biome-ignore lint/suspicious/noConfusingVoidType: a handler may return nothing at all
 export type Written = { txid: Xid | readonly Xid[]; timeoutMs?: number } | void;
 
 /** What `collection.utils` offers. */
@@ -36,8 +35,7 @@ type Connection = "database" | "heartbeatMs" | "backoff" | "maxRows" | "maxEvent
 
 /** A collection of the rows of a live query. */
 export interface RolegateCollectionConfig<R extends object, K extends string | number>
-  extends Base<R, K>,
-    Pick<LiveOptions<R>, Connection> {
+  extends Base<R, K>, Pick<LiveOptions<R>, Connection> {
   client: Pick<Client, "live">;
   sql: string;
   params?: readonly Param[];

@@ -16,7 +16,7 @@ use rolegate_query::{
     probe,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use super::{assume, outcome};
 use crate::call::{RunError, Session};
@@ -87,6 +87,13 @@ impl Default for Analyses {
             known: cache,
             turns: Semaphore::new(QUESTIONS),
         }
+    }
+}
+
+impl Analyses {
+    /// A turn to ask something on the gateway's own connections.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
+        self.turns.acquire().await
     }
 }
 
@@ -303,7 +310,7 @@ impl<'s> Asking<'s> {
         params: &[&(dyn tokio_postgres::types::ToSql + Sync)],
     ) -> Result<Vec<tokio_postgres::Row>, Problem> {
         let database = &self.session.database;
-        let turn = database.analyses.turns.acquire().await;
+        let turn = database.analyses.turn().await;
         let _turn = turn.map_err(|error| self.failed(&error))?;
         let client = database.own.get().await;
         let client = client.map_err(|error: OwnPoolError| self.failed(&error))?;

@@ -13,8 +13,9 @@ use crate::problem::Problem;
 
 /// How long an answer is waited for that is new enough.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks whether a transaction has ended.
+/// Between two looks whether a transaction has ended, at first.
 const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What an answer must show at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,20 +56,19 @@ impl Since {
     /// Waits until what is kept is as new as that. Where nothing is followed nothing is kept either, and every answer
     /// is as new as the database.
     pub(crate) async fn wait(self, session: &Session, feed: &Feed) -> Result<(), Problem> {
+        if let (Self::Lsn(lsn), Some(passed)) = (self, feed.passed())
+            && passed >= lsn
+        {
+            return Ok(());
+        }
+        // Anybody can say anything: whoever waits counts as one who runs something.
+        let _permit = session.admit()?;
         let waited = tokio::time::timeout(PATIENCE, async {
-            let lsn = match self {
-                Self::Lsn(lsn) => lsn,
-                Self::Txid(txid) => loop {
-                    let (snapshot, at) = seen(&session.database).await?;
-                    match at {
-                        Some(at) if snapshot.contains(txid) => break at,
-                        None => return Ok(()),
-                        Some(_) => tokio::time::sleep(PAUSE).await,
-                    }
-                },
-            };
-            // Not followed any more: nothing that is kept will be used.
-            let _ = feed.wait_passed(lsn).await;
+            let lsn = self.position(session).await?;
+            if let Some(lsn) = lsn {
+                // Not followed any more: nothing that is kept will be used.
+                let _ = feed.wait_passed(lsn).await;
+            }
             Ok(())
         });
         waited.await.unwrap_or_else(|_| {
@@ -77,9 +77,36 @@ impl Since {
                 .message(format!(
                     "The database did not come to that within {seconds} s."
                 ))
-                .hint("Was the transaction committed, and in this database? Repeat the query.")
+                .hint("Was the transaction committed? Repeat the query.")
                 .retry_after(Duration::from_secs(1)))
         })
+    }
+
+    /// The position in the log that has to be passed; none on a standby.
+    async fn position(self, session: &Session) -> Result<Option<Lsn>, Problem> {
+        let mut pause = PAUSE;
+        loop {
+            let (snapshot, at) = seen(&session.database).await?;
+            let Some(at) = at else { return Ok(None) };
+            match self {
+                Self::Lsn(lsn) if lsn <= at => return Ok(Some(lsn)),
+                Self::Lsn(_) => {
+                    return Err(
+                        Problem::at("Rolegate-Min-Lsn", "is ahead of the database's log")
+                            .hint("Take it from the server that the gateway reads."),
+                    );
+                }
+                Self::Txid(txid) if snapshot.contains(txid) => return Ok(Some(at)),
+                Self::Txid(txid) if !snapshot.had_begun(txid) => {
+                    return Err(Problem::at("Rolegate-Txid", "is no transaction yet")
+                        .hint("Take it from the server that the gateway reads."));
+                }
+                Self::Txid(_) => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
     }
 }
 

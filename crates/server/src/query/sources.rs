@@ -116,6 +116,8 @@ impl Sources {
         if let Some(known) = self.inner().known.get(&hash) {
             return Ok(Some(Arc::clone(known)));
         }
+        let turn = database.analyses.turn().await;
+        let _turn = turn.map_err(|error| failed(&error))?;
         let sql = database
             .sql
             .of("select form, sql, params from rolegate.query_source($1)");

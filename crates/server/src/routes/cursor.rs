@@ -68,29 +68,24 @@ async fn find(
             return Ok(Found::Here(Arc::clone(database), format, body));
         }
     }
-    for database in app.databases() {
-        if let Some(source) = query::source(database, hash).await? {
-            return again(database, context, &source, version).await;
+    for database in app.databases().filter(|database| database.shelf.is_some()) {
+        let session = Session {
+            database: Arc::clone(database),
+            caller: identity::anonymous(database, context).await?,
+            context: context.clone(),
+            dry_run: false,
+        };
+        if let Some(source) = query::source(&session, hash).await? {
+            return again(&session, &source, version).await;
         }
     }
     Err(gone())
 }
 
 /// Makes the answer again. It is the one that was asked for if it has the same bytes.
-async fn again(
-    database: &Arc<Database>,
-    context: &RequestContext,
-    source: &Source,
-    version: &Version,
-) -> Result<Found, Problem> {
-    let caller = identity::anonymous(database, context).await?;
-    let session = Session {
-        database: Arc::clone(database),
-        caller,
-        context: context.clone(),
-        dry_run: false,
-    };
-    let answer = query::answer(&session, &source.wanted, source.format, None).await;
+async fn again(session: &Session, source: &Source, version: &Version) -> Result<Found, Problem> {
+    let database = &session.database;
+    let answer = query::answer(session, &source.wanted, source.format, None).await;
     match answer {
         Ok(Answer::Kept { entry, .. })
             if entry.version.digest == version.digest && entry.version.epoch == version.epoch =>

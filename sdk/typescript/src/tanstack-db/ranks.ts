@@ -44,7 +44,7 @@ export class Ranks<R extends object, K> {
     const places = changes.flatMap(({ op, position }) =>
       op === "delete" || position === undefined ? [] : [position],
     );
-    for (let from = 0; from < places.length; ) {
+    for (let from = 0; from < places.length;) {
       let to = from + 1;
       while (to < places.length && places[to] === (places[to - 1] as number) + 1) to += 1;
       if (!this.#run(places[from] as number, to - from, rows, getKey)) return false;

@@ -33,9 +33,13 @@ export function changes(
   const after = new Set(now.map(({ key }) => key));
   const deletes = old
     .filter(({ key }) => !after.has(key))
-    .map(
-      ({ key, row }): WireChange<Item> => ({ op: "delete", key, row, old: undefined, position: undefined }),
-    );
+    .map(({ key, row }): WireChange<Item> => ({
+      op: "delete",
+      key,
+      row,
+      old: undefined,
+      position: undefined,
+    }));
   const others = now.flatMap(({ key, row }, at): WireChange<Item>[] => {
     const was = before.get(key);
     const position = kept && !kept.has(key) ? at : undefined;

@@ -685,8 +685,8 @@ async fn who_wrote_reads_what_he_wrote() {
         for (name, value, code) in [
             ("rolegate-min-lsn", "x", 400),
             ("rolegate-txid", "-1", 400),
-            ("rolegate-min-lsn", "FFFFFFFF/0", 504),
-            ("rolegate-txid", "18446744073709551615", 504),
+            ("rolegate-min-lsn", "FFFFFFFF/0", 400),
+            ("rolegate-txid", "18446744073709551615", 400),
         ] {
             let answer = kept
                 .post(&body)
