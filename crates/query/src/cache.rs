@@ -152,15 +152,15 @@ impl Cache {
 
     /// The answer that is current, and up to where. `None`: there is none, or this process does not follow.
     pub fn current(&self, hash: Hash, catalog: &Catalog) -> Option<(Arc<Entry>, Lsn)> {
+        // Before what was told is taken in: what is told in between is not in it.
+        let at = self.feed.passed()?;
         let mut inner = self.take_in()?;
         let entry = inner.store.current(hash)?;
         if entry.catalog != *catalog {
             inner.supersede(hash);
             return None;
         }
-        let entry = Arc::clone(entry);
-        let at = self.feed.passed()?;
-        Some((entry, at))
+        Some((Arc::clone(entry), at))
     }
 
     /// The answer of this version, current or not.
