@@ -91,7 +91,7 @@ async fn backends_are_terminated_under_load_and_every_job_runs() {
             }
             pause(5).await;
         }
-        assert!(killed >= 10, "{killed}");
+        assert!(killed >= 5, "{killed}");
         eventually(&stage.superuser, NOTHING_OPEN).await;
         eventually(
             &stage.superuser,
