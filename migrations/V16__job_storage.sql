@@ -129,8 +129,7 @@ end
 $$;
 revoke execute on function rolegate.add_segment() from public;
 
--- More are made when the ring needs them. With fewer a segment comes round again so soon that whoever is slow
--- between choosing one and writing to it meets the next turn.
+-- More are made when the ring needs them.
 select rolegate.add_segment() from pg_catalog.generate_series(1, 4);
 insert into rolegate.job_turn (segment) values (0);
 
