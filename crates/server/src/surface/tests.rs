@@ -56,7 +56,7 @@ const PATHS: [&str; 13] = [
 
 type Route = BoxCloneSyncService<Request, Response, Infallible>;
 
-/// The layers as they are made by their crate, each around the next.
+/// The layers as they are made by their crate, each around the next, but for the tag of what was compressed.
 fn layers(origins: &[String]) -> Route {
     let stack = ServiceBuilder::new()
         .map_response(|mut response: Response| {
@@ -64,7 +64,7 @@ fn layers(origins: &[String]) -> Route {
             response
         })
         .layer(cors(origins))
-        .map_response(|response: http::Response<_>| response.map(Body::new))
+        .map_response(|response: http::Response<_>| weakened(response.map(Body::new)))
         .layer(CompressionLayer::new().compress_when(compressible()))
         .layer(CatchPanicLayer::custom(panicked))
         .service(service_fn(|request: Request| async move {
