@@ -109,7 +109,6 @@ declare
     queue record;
     next_lane integer;
     c rolegate.job_claim;
-    sequence bigint;
     wanted integer := most;
     -- Of `wanted`, what the queue's limits leave; NULL before that is asked.
     room integer;
@@ -121,11 +120,20 @@ declare
     busy boolean := false;
     buried boolean;
     segment constant smallint := rolegate.write_segment();
+    -- A plan knows the segments that were there when it was made, which is before its snapshot is taken. What
+    -- that shows is all in them, as long as it shows no turn that came after this.
+    newest_turn constant bigint := (select max(t.turn) from rolegate.job_turn t);
     -- Of what jobs of one claim are stored in: its worker has them all in memory, and what is stored may be
     -- compressed a hundredfold.
     most_bytes constant bigint := 4194304;
     -- Claims made from here on have a higher number.
     last_claim constant bigint := (select s.last_value from rolegate.job_claim_id s);
+    -- Whoever gets a transaction id after ours takes higher ids of jobs. So it is read once, before the first
+    -- claim gives us ours: between two lanes somebody may have got his and an id. NULL: we have ours
+    -- already, and nothing can be said.
+    sequence constant bigint := (
+        select s.last_value from rolegate.job_id s
+        where pg_catalog.pg_current_xact_id_if_assigned() is null);
 begin
     if most not between 1 and 1000 then
         raise exception using
@@ -210,7 +218,6 @@ begin
                     c.last := 0;
                     c.prev_last := 0;
                 end if;
-                select s.last_value into sequence from rolegate.job_id s;
                 -- One statement, so one snapshot, for the rows and for what is written down as seen.
                 return query
                 with s as materialized (
@@ -292,12 +299,15 @@ begin
                         coalesce((select max(a.id) from ahead a), c.hi),
                         case when l.too_many then c.open_xids else o.xids end,
                         case when l.too_many then c.open_low else o.lows end,
-                        case when l.too_many or c.pass is not null then c.last else sequence end,
-                        case when l.too_many or c.pass is not null then c.prev_last else c.last end,
+                        case when k.stays then c.last else coalesce(sequence, c.last) end,
+                        -- Of a transaction that has ended: not of ours, if this is our second claim.
+                        case when k.stays or put_aside > 0 then c.prev_last else c.last end,
                         case when l.too_many then s.s end,
                         case when l.too_many then (select max(p.id) from picked p) end,
                         array(select p.id from picked p order by p.nth)
-                    from s, late l, lateral (
+                    from s, late l,
+                    lateral (select l.too_many or c.pass is not null as stays) k,
+                    lateral (
                         select
                             coalesce(pg_catalog.array_agg(t.x), '{}') as xids,
                             coalesce(pg_catalog.array_agg(t.low), '{}') as lows
@@ -316,6 +326,7 @@ begin
                         ) t
                     ) o
                     where exists (select from picked)
+                        and newest_turn = (select max(t.turn) from rolegate.job_turn t)
                     returning job_claim.id, job_claim.at
                 )
                 select
@@ -341,6 +352,10 @@ begin
                     perform rolegate.take_queue_places(queue.id, next_lane, taken);
                 end if;
                 if taken = 0 then
+                    if newest_turn < (select max(t.turn) from rolegate.job_turn t) then
+                        busy := true;
+                        exit;
+                    end if;
                     if (last_claim = 1 or (select s.last_value from rolegate.job_claim_id s) > last_claim)
                         and rolegate.close_buried(next_lane, c.id, segment)
                     then
