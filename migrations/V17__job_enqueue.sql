@@ -142,28 +142,11 @@ $$;
 revoke execute on function rolegate.replace_scheduled(
     bigint, timestamptz, timestamptz, integer, integer, smallint, bigint, jsonb, jsonb) from public;
 
--- The id of the job. With a unique key that is taken: an error, or (`on_conflict => 'existing'`) the
--- id of the job that has it, or (`replace`) that job gets these contents and this time, if it still waits for
--- its own; else an error. The key is free again when the job ends, but not before `unique_for`.
--- Of the jobs of a queue with the same ordering_key one runs at a time, and the next when it has ended,
--- in the order in which they were enqueued. Those with the same limit_key share the limits that the
--- queue has for each (set_queue_limits).
-create function rolegate.enqueue(
-    kind text,
-    args jsonb default '{}',
-    queue text default 'default',
-    run_at timestamptz default null,
-    priority integer default 2,
-    max_attempts integer default 25,
-    unique_key text default null,
-    on_conflict text default 'error',
-    unique_for interval default null,
-    deadline interval default null,
-    tags text[] default null,
-    metadata jsonb default null,
-    trace text default null,
-    ordering_key text default null,
-    limit_key text default null
+-- enqueue() for a job that is more than a line, or has something wrong with it.
+create function rolegate.enqueue_with(
+    kind text, args jsonb, queue text, run_at timestamptz, priority integer, max_attempts integer,
+    unique_key text, on_conflict text, unique_for interval, deadline interval, tags text[], metadata jsonb,
+    trace text, ordering_key text, limit_key text
 ) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -330,6 +313,92 @@ begin
         perform rolegate.wake(lane / 4);
     end if;
     return made;
+end
+$$;
+revoke execute on function rolegate.enqueue_with(
+    text, jsonb, text, timestamptz, integer, integer, text, text, interval, interval, text[], jsonb, text,
+    text, text) from public;
+
+-- The id of the job. With a unique key that is taken: an error, or (`on_conflict => 'existing'`) the
+-- id of the job that has it, or (`replace`) that job gets these contents and this time, if it still waits for
+-- its own; else an error. The key is free again when the job ends, but not before `unique_for`.
+-- Of the jobs of a queue with the same ordering_key one runs at a time, and the next when it has ended,
+-- in the order in which they were enqueued. Those with the same limit_key share the limits that the
+-- queue has for each (set_queue_limits).
+create function rolegate.enqueue(
+    kind text,
+    args jsonb default '{}',
+    queue text default 'default',
+    run_at timestamptz default null,
+    priority integer default 2,
+    max_attempts integer default 25,
+    unique_key text default null,
+    on_conflict text default 'error',
+    unique_for interval default null,
+    deadline interval default null,
+    tags text[] default null,
+    metadata jsonb default null,
+    trace text default null,
+    ordering_key text default null,
+    limit_key text default null
+) returns bigint
+language plpgsql volatile security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    made bigint;
+    awake boolean;
+begin
+    -- A plain job is one statement: each expression more is prepared anew in each transaction. What is
+    -- wrong with it, or not there yet, makes no row.
+    if unique_key is null and run_at is null and deadline is null and tags is null and metadata is null
+        and ordering_key is null and limit_key is null and trace is null
+        and (pg_catalog.current_setting('request.headers', true) like '%"traceparent"%') is not true
+    then
+        insert into rolegate.job (lane, segment, max_attempts, kind, principal, args)
+        select
+            q.id * 4 + enqueue.priority - 1,
+            -- As in write_segment().
+            coalesce(
+                (
+                    select t.segment from rolegate.job_turn t
+                    where t.usable_from <= pg_catalog.now() order by t.turn desc limit 1
+                ),
+                (select t.segment from rolegate.job_turn t order by t.turn limit 1)),
+            enqueue.max_attempts, enqueue.kind, p.id, enqueue.args
+        from rolegate.job_queue q
+        cross join lateral (
+            -- As in job_principal() for a session without claims.
+            select x.id from rolegate.job_principal x
+            where x.digest = pg_catalog.sha256(pg_catalog.convert_to(
+                    pg_catalog.concat_ws(
+                        '|',
+                        pg_catalog.to_regrole(pg_catalog.quote_ident(coalesce(
+                            nullif(pg_catalog.current_setting('role'), 'none')::name, session_user)))::oid,
+                        coalesce(nullif(pg_catalog.current_setting('role'), 'none')::name, session_user),
+                        ''),
+                    'UTF8'))
+                and (pg_catalog.current_setting('rolegate.signed_claims', true) <> '') is not true
+            limit 1
+        ) p
+        where q.name = enqueue.queue and enqueue.kind <> '' and pg_catalog.length(enqueue.kind) <= 200
+            and enqueue.args is not null and enqueue.priority between 1 and 4
+            and enqueue.max_attempts between 1 and 1000
+        -- As in wake().
+        returning
+            id, pg_catalog.pg_try_advisory_xact_lock_shared((x'524a51'::bigint << 40) + job.lane / 4)
+        into made, awake;
+        if made is not null then
+            if not awake then
+                perform rolegate.wake(rolegate.queue_id(queue));
+            end if;
+            return made;
+        end if;
+    end if;
+    return rolegate.enqueue_with(
+        kind, args, queue, run_at, priority, max_attempts, unique_key, on_conflict, unique_for, deadline,
+        tags, metadata, trace, ordering_key, limit_key);
 end
 $$;
 revoke execute on function rolegate.enqueue(

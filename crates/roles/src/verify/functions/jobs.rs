@@ -99,6 +99,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.enqueue_with(text,jsonb,text,timestamp with time zone,integer,integer,text,text,interval,interval,text[],jsonb,text,text,text)",
+        "select rolegate.enqueue_with('verify', '{}', 'default', null, 2, 1, null, 'error', null, null, null, null, null, null, null)",
+        NOBODY,
+        None,
+    ),
+    function(
         "rolegate.enqueue(text,jsonb,text,timestamp with time zone,integer,integer,text,text,interval,interval,text[],jsonb,text,text,text)",
         "select rolegate.enqueue('verify')",
         PRODUCER,
