@@ -140,7 +140,10 @@ async fn a_reader_only_delays_emptying_and_the_ring_grows_up_to_its_bound() {
         let stage = Stage::new(db).await;
         stage.retention("0").await;
         stage
-            .run("update rolegate.job_setting set max_segments = 6")
+            .run(
+                "update rolegate.job_setting set max_segments = 6; \
+                 select rolegate.add_segment() from generate_series(1, 3)",
+            )
             .await;
         let mut reader = db.superuser().await;
         let reading = reader.transaction().await.unwrap();

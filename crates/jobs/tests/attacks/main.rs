@@ -5,6 +5,7 @@
 
 mod concurrency;
 mod crowd;
+mod cursor;
 mod input;
 mod pooling;
 mod privileges;

@@ -7,8 +7,9 @@ use rolegate_testkit::Version;
 use crate::place::Place;
 use crate::stage::Stage;
 
-/// The server itself says which transactions run this often, if anything has happened, and once more.
-const SERVERS_OWN: Duration = Duration::from_secs(17);
+/// The server itself says which transactions run a quarter of a minute after anything has happened, when its
+/// background writer wakes up, which sleeps for ten seconds.
+const SERVERS_OWN: Duration = Duration::from_secs(27);
 /// More than three looks of the reader.
 const IDLE: Duration = Duration::from_secs(17);
 
