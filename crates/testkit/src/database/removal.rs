@@ -41,10 +41,13 @@ impl Removal {
             " with (force)",
         ]
         .concat();
-        client.execute(END_STREAMS, &[&self.database]).await?;
         let mut tries = 0;
-        while let Err(error) = client.batch_execute(&drop_database).await {
-            // A stream that was ended a moment ago: nobody waits for it but us.
+        loop {
+            // A reader that still runs comes back.
+            client.execute(END_STREAMS, &[&self.database]).await?;
+            let Err(error) = client.batch_execute(&drop_database).await else {
+                break;
+            };
             let is_streaming = error.code() == Some(&SqlState::OBJECT_IN_USE);
             tries += 1;
             if !is_streaming || tries > 100 {
