@@ -41,8 +41,9 @@ def unprivileged(command):
 class Cluster:
     """Runs from `with` to its end."""
 
-    def __init__(self, children, directory):
+    def __init__(self, children, directory, settings=None):
         self.children = children
+        self.settings = SETTINGS | (settings or {})
         self.directory = Path(directory)
         self.process = None
         self.server = Server(str(self.directory), 5432, "postgres")
@@ -60,7 +61,7 @@ class Cluster:
             for path in (self.directory, data):
                 os.chown(path, user.pw_uid, user.pw_gid)
         run(command, cwd="/")
-        options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
         command, _ = unprivileged(
             [binaries / "postgres", "-D", data, "-k", self.directory, *options]
         )
