@@ -44,18 +44,18 @@ export class Server {
     );
   }
 
-  static async start(): Promise<Server> {
+  /** With more flags, such as an address that is not any free one. */
+  static async start(more: string[] = []): Promise<Server> {
     const program = Server.program();
     const folder = await mkdtemp(join(tmpdir(), "rolegate-sdk-"));
     // Started by root, the cluster runs as somebody else.
     await chmod(folder, 0o711);
-    const any = ["--gateway", "--console", "--callbacks", "--metrics"].flatMap((flag) => [
-      flag,
-      "127.0.0.1:0",
-    ]);
+    const any = ["--gateway", "--console", "--callbacks", "--metrics"]
+      .filter((flag) => !more.includes(flag))
+      .flatMap((flag) => [flag, "127.0.0.1:0"]);
     const child = spawn(
       program,
-      ["dev", "--example", "expenses", "--data-dir", join(folder, "dev"), ...any],
+      ["dev", "--example", "expenses", "--data-dir", join(folder, "dev"), ...any, ...more],
       {
         stdio: ["ignore", "pipe", "pipe"],
         env: Server.environment(),
