@@ -22,7 +22,9 @@ use crate::outcome::Outcome;
 
 /// Runs jobs of a kind.
 pub trait Handler: Send + Sync {
-    /// Runs one attempt. Dropped at its deadline; should end soon after `context.cancelled()`.
+    /// Runs one attempt. Dropped at its deadline; should end soon after `context.cancelled()`. One that
+    /// blocks its thread can't be dropped: its attempt ends at the deadline, and it keeps its slot until it
+    /// returns. Work that blocks belongs in `tokio::task::spawn_blocking`.
     fn run<'a>(&'a self, job: Job, context: &'a Context) -> BoxFuture<'a, Outcome>;
 }
 
@@ -193,10 +195,10 @@ impl Handlers {
 
     /// The handler, and the word for its jobs in metrics: producers may invent kinds, and each
     /// would be a time series.
-    pub(crate) fn of<'a>(&'a self, kind: &'a str) -> Option<(&'a str, &'a dyn Handler)> {
+    pub(crate) fn of<'a>(&self, kind: &'a str) -> Option<(&'a str, Arc<dyn Handler>)> {
         match self.by_kind.get(kind) {
-            Some(handler) => Some((kind, &**handler)),
-            None => Some(("other", &**self.others.as_ref()?)),
+            Some(handler) => Some((kind, Arc::clone(handler))),
+            None => Some(("other", Arc::clone(self.others.as_ref()?))),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 
 mod attempts;
+mod bounds;
 mod claiming;
 mod doubts;
 mod finishing;
@@ -18,6 +19,7 @@ mod pulse;
 mod running;
 mod shares;
 mod waking;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ use attempts::Attempts;
 use former::Former;
 use open::OpenClaims;
 use pace::Pace;
+use watch::Watch;
 
 /// How long each thing may take that is said to the database while the worker stops.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -100,6 +103,9 @@ pub enum StartError {
     /// The queues can't be registered.
     #[error("the worker can't be registered; was `rolegate migrate` run?")]
     Register(#[from] EngineError),
+    /// The system gives it no thread.
+    #[error("the worker's watch can't be started")]
+    Watch(#[source] std::io::Error),
 }
 
 /// A worker that runs.
@@ -124,6 +130,7 @@ struct Shared {
     attempts: Attempts,
     notes: Arc<Notes>,
     pace: Pace,
+    watch: Watch,
     /// Claimed and not yet run.
     unfinished: AtomicUsize,
     /// There is room for another claim, or something to claim.
@@ -158,6 +165,7 @@ impl Worker {
         let kinds = handlers.descriptions();
         let declarations = declarations(&config.described_queues, &kinds);
         let engine = Engine::new(endpoint, login, finishing::WRITERS, sql, &declarations)?;
+        let watch = Watch::start().map_err(StartError::Watch)?;
         let registration = engine.register(&config.name, &config.queues).await?;
         let shared = Arc::new(Shared {
             names: config
@@ -166,6 +174,7 @@ impl Worker {
                 .map(|name| name.as_str().into())
                 .collect(),
             pace: Pace::new(config.concurrency, config.prefetch),
+            watch,
             attempts: Attempts::new(registration.worker),
             registration: RwLock::new(registration),
             open: OpenClaims::default(),

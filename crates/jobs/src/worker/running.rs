@@ -1,19 +1,18 @@
 //! A slot: runs one job after another.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_channel::{Receiver, Sender};
-use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
 use super::Shared;
 use super::attempts::Running;
+use super::bounds::{self, Blocked};
 use super::claiming::Ready;
 use crate::event::{Event, What};
-use crate::handler::{Context, Handler};
+use crate::handler::Context;
 use crate::job::{Attempt, Job, NOTED};
 use crate::metrics;
 use crate::notes::Note;
@@ -24,8 +23,6 @@ const NO_HANDLER: Duration = Duration::from_secs(30);
 
 /// When to try again to read where an attempt is to go on.
 const NO_CHECKPOINT: Duration = Duration::from_secs(5);
-/// How long a handler may take to end after its attempt was over elsewhere.
-const GRACE: Duration = Duration::from_secs(3);
 
 /// An attempt that ended.
 #[derive(Debug)]
@@ -53,26 +50,44 @@ impl End {
 /// Until there are no more jobs, and the claiming task is gone.
 pub(super) async fn slot(shared: Arc<Shared>, jobs: Receiver<Ready>, ends: Sender<End>) {
     while let Ok((attempt, job)) = jobs.recv().await {
+        let mut blocked = None;
         let end = if shared.stop.is_cancelled() {
             End::unbegun(attempt, false)
         } else {
-            run(&shared, attempt, job).await
+            run(&shared, attempt, job, &mut blocked).await
         };
-        shared.unfinished.fetch_sub(1, Ordering::AcqRel);
-        shared.look.notify_one();
+        if blocked.is_none() {
+            is_free(&shared);
+        }
         if ends.send(end).await.is_err() {
             // The process is stopping and did not wait for this one.
             return;
         }
+        if let Some(blocked) = blocked {
+            tokio::select! {
+                () = blocked.ended() => {}
+                // Its attempt is over already.
+                () = shared.stop.cancelled() => {}
+            }
+            // What it still said is of no use to anybody.
+            shared.notes.end(attempt);
+            is_free(&shared);
+        }
     }
 }
 
-async fn run(shared: &Shared, attempt: Attempt, job: Job) -> End {
+/// One more job may be claimed.
+fn is_free(shared: &Shared) {
+    shared.unfinished.fetch_sub(1, Ordering::AcqRel);
+    shared.look.notify_one();
+}
+
+async fn run(shared: &Shared, attempt: Attempt, job: Job, blocked: &mut Option<Blocked>) -> End {
     let running = match shared.attempts.begin(attempt, &shared.cancel) {
         Some(running) if !was_cancelled(shared, attempt).await => running,
         _ => return End::unbegun(attempt, true),
     };
-    let outcome = handle(shared, attempt, job, &running).await;
+    let outcome = handle(shared, attempt, job, &running, blocked).await;
     let left = shared.notes.end(attempt);
     let mut attempt = attempt;
     if left.noted {
@@ -97,7 +112,13 @@ async fn was_cancelled(shared: &Shared, attempt: Attempt) -> bool {
             .is_ok_and(|ended| !ended.is_empty())
 }
 
-async fn handle(shared: &Shared, attempt: Attempt, mut job: Job, running: &Running<'_>) -> Outcome {
+async fn handle(
+    shared: &Shared,
+    attempt: Attempt,
+    mut job: Job,
+    running: &Running<'_>,
+    blocked: &mut Option<Blocked>,
+) -> Outcome {
     let kind = Arc::clone(&job.kind);
     let Some((label, handler)) = shared.handlers.of(&kind) else {
         // Some other worker may have one; this one's ignorance is no failure of the job.
@@ -122,7 +143,16 @@ async fn handle(shared: &Shared, attempt: Attempt, mut job: Job, running: &Runni
     let mut event = Event::started(&job);
     shared.handlers.tell(&event);
     metrics::started(started_after(&job));
-    let outcome = run_within_bounds(shared, handler, attempt, job, running).await;
+    let deadline = job.options.deadline().or(shared.config.deadline);
+    let context = Context {
+        notes: Arc::clone(&shared.notes),
+        engine: shared.engine.clone(),
+        principal: job.principal,
+        attempt,
+        cancel: running.token(),
+    };
+    let _watched = shared.watch.handler();
+    let outcome = bounds::run(handler, job, context, running, deadline, blocked).await;
     let took = started.elapsed();
     shared.pace.note(took);
     event.took = took;
@@ -151,54 +181,6 @@ async fn handle(shared: &Shared, attempt: Attempt, mut job: Job, running: &Runni
     outcome
 }
 
-async fn run_within_bounds(
-    shared: &Shared,
-    handler: &dyn Handler,
-    attempt: Attempt,
-    job: Job,
-    running: &Running<'_>,
-) -> Outcome {
-    let deadline = job.options.deadline().or(shared.config.deadline);
-    let context = Context {
-        notes: Arc::clone(&shared.notes),
-        engine: shared.engine.clone(),
-        principal: job.principal,
-        attempt,
-        cancel: running.token(),
-    };
-    // A panic is a failure of this attempt and of nothing else.
-    let run = AssertUnwindSafe(async { handler.run(job, &context).await }).catch_unwind();
-    tokio::select! {
-        biased;
-        ended = run => ended.unwrap_or_else(|panic| {
-            Outcome::retry(format!("the handler panicked: {}", said(&*panic)))
-        }),
-        () = sleep(deadline) => Outcome::retry("the attempt took longer than its deadline"),
-        () = ignored(running) => Outcome::Released,
-    }
-}
-
-async fn sleep(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The attempt is over elsewhere, and its handler went on.
-async fn ignored(running: &Running<'_>) {
-    running.over().await;
-    tokio::time::sleep(GRACE).await;
-}
-
 fn started_after(job: &Job) -> Duration {
     job.enqueued_at.elapsed().unwrap_or_default()
-}
-
-fn said(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("(no message)")
 }
