@@ -158,3 +158,19 @@ begin
 end
 $$;
 revoke execute on function rolegate.job_principal() from public;
+
+-- A statement that comes after a lock has to see what was committed under it.
+create function rolegate.need_read_committed() returns void
+language plpgsql stable security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+begin
+    if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using
+            errcode = 'invalid_transaction_state',
+            message = 'jobs are handed out, ended and tidied up at isolation level READ COMMITTED',
+            hint = 'See default_transaction_isolation of this role, this database and the server.';
+    end if;
+end
+$$;
+revoke execute on function rolegate.need_read_committed() from public;

@@ -15,6 +15,8 @@ create table rolegate.job_turn (
     usable_from timestamptz not null default pg_catalog.clock_timestamp(),
     -- Every job of the turn was handed out in a claim up to this one.
     drained_at_claim bigint,
+    -- What was there then: a transaction that is older than the next turn may still write to it.
+    drained_in pg_snapshot,
     -- All those claims are finished; retention counts from here.
     closed_at timestamptz
 );

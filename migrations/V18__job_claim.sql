@@ -27,6 +27,7 @@ as $$
 declare
     queue text;
 begin
+    perform rolegate.adopt_jobs();
     foreach queue in array queues loop
         if not exists (select from rolegate.job_queue q where q.name = queue) then
             perform rolegate.create_queue(queue);
@@ -120,9 +121,6 @@ declare
     busy boolean := false;
     buried boolean;
     segment constant smallint := rolegate.write_segment();
-    -- A plan knows the segments that were there when it was made, which is before its snapshot is taken. What
-    -- that shows is all in them, as long as it shows no turn that came after this.
-    newest_turn constant bigint := (select max(t.turn) from rolegate.job_turn t);
     -- Of what jobs of one claim are stored in: its worker has them all in memory, and what is stored may be
     -- compressed a hundredfold.
     most_bytes constant bigint := 4194304;
@@ -138,6 +136,9 @@ begin
     if most not between 1 and 1000 then
         raise exception using
             errcode = 'invalid_parameter_value', message = 'a claim is for 1 to 1000 jobs';
+    end if;
+    if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
+        perform rolegate.need_read_committed();
     end if;
     -- Lost in a crash, its jobs are claimed again. Planning for the values of each call would cost
     -- more than the call, and compiling the plan, which many partitions make look expensive, far more.
@@ -157,16 +158,20 @@ begin
         select
             q.id, q.aging, q.concurrency is not null or q.rate is not null as limited,
             exists (select from rolegate.job_opening o where o.queue = q.id) as has_openings
-        from pg_catalog.unnest(queues) with ordinality n (id, nth)
+        from (
+            select u.id, min(u.nth) as nth
+            from pg_catalog.unnest(queues) with ordinality u (id, nth)
+            group by u.id
+        ) n
         join rolegate.job_queue q on q.id = n.id
         where q.paused_at is null
         order by n.nth
     loop
-        -- Jobs that waited for a place of their key and have it now come back to their lanes; not for
-        -- this transaction, which does not see its own rows as others do.
+        -- Jobs that waited for a place of their key and have it now come back to their lanes, which may be
+        -- another queue's; not for this transaction, which does not see its own rows as others do.
         if queue.has_openings then
             busy := true;
-            continue when rolegate.use_openings(queue.id);
+            exit when rolegate.use_openings(queue.id);
         end if;
         room := case when not queue.limited then wanted end;
         -- The first job of each lane says how long the lane has waited. A lane without one may
@@ -300,8 +305,11 @@ begin
                         case when l.too_many then c.open_xids else o.xids end,
                         case when l.too_many then c.open_low else o.lows end,
                         case when k.stays then c.last else coalesce(sequence, c.last) end,
-                        -- Of a transaction that has ended: not of ours, if this is our second claim.
-                        case when k.stays or put_aside > 0 then c.prev_last else c.last end,
+                        -- Of a transaction that has ended: not of ours, if this may be our second claim.
+                        case
+                            when k.stays or put_aside > 0 or sequence is null then c.prev_last
+                            else c.last
+                        end,
                         case when l.too_many then s.s end,
                         case when l.too_many then (select max(p.id) from picked p) end,
                         array(select p.id from picked p order by p.nth)
@@ -326,7 +334,6 @@ begin
                         ) t
                     ) o
                     where exists (select from picked)
-                        and newest_turn = (select max(t.turn) from rolegate.job_turn t)
                     returning job_claim.id, job_claim.at
                 )
                 select
@@ -352,10 +359,6 @@ begin
                     perform rolegate.take_queue_places(queue.id, next_lane, taken);
                 end if;
                 if taken = 0 then
-                    if newest_turn < (select max(t.turn) from rolegate.job_turn t) then
-                        busy := true;
-                        exit;
-                    end if;
                     if (last_claim = 1 or (select s.last_value from rolegate.job_claim_id s) > last_claim)
                         and rolegate.close_buried(next_lane, c.id, segment)
                     then
@@ -383,6 +386,12 @@ begin
         update rolegate.job_worker w
         set open_from = last_claim, seen_at = pg_catalog.clock_timestamp()
         where w.id = worker;
+        if not found then
+            -- It was forgotten just now, and nobody would take these jobs from it.
+            raise exception using
+                errcode = 'no_data_found', message = 'this worker is not registered any more',
+                hint = 'Register again.';
+        end if;
     end if;
     if (busy or again_at is not null) and wanted = most then
         return query select

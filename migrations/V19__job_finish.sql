@@ -181,6 +181,9 @@ declare
     limited integer[];
     n integer;
 begin
+    if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
+        perform rolegate.need_read_committed();
+    end if;
     -- As in claim_jobs().
     perform pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true),
         pg_catalog.set_config('jit', 'off', true);
@@ -263,6 +266,7 @@ declare
     lost smallint[];
     count integer := 0;
 begin
+    perform rolegate.need_read_committed();
     perform pg_catalog.set_config('jit', 'off', true);
     -- It may be claiming just now, if it is not dead but slow.
     perform pg_catalog.pg_advisory_xact_lock(rolegate.worker_lock_key(worker));

@@ -118,6 +118,13 @@ end
 $$;
 revoke execute on function rolegate.segment_is_drained(smallint) from public;
 
+-- Segments that no turn has used, and who may not know of them: virtual transactions that held locks when it was
+-- looked at first.
+create table rolegate.job_new_segment (
+    segment smallint primary key,
+    holders text[]
+);
+
 -- Starts a new turn if the present one has been written to for long enough: so long that a few
 -- segments hold what has to be kept. True if it did.
 create function rolegate.rotate_jobs() returns boolean
@@ -129,7 +136,10 @@ declare
     now_written rolegate.job_turn;
     setting rolegate.job_setting;
     free smallint;
+    fresh rolegate.job_new_segment;
+    holding text[];
 begin
+    perform rolegate.need_read_committed();
     perform pg_catalog.pg_advisory_xact_lock(rolegate.maintenance_lock_key());
     select * into strict setting from rolegate.job_setting;
     select * into strict now_written from rolegate.job_turn t order by t.turn desc limit 1;
@@ -148,11 +158,33 @@ begin
     where not exists (select from rolegate.job_turn t where t.segment = n)
     order by n limit 1;
     if free is null then
-        -- Used the next time: its partitions have to be there for transactions that begin from then on.
         if (select pg_catalog.count(*) from rolegate.job_turn) < setting.max_segments then
-            perform rolegate.add_segment();
+            insert into rolegate.job_new_segment (segment) values (rolegate.add_segment());
         end if;
         return false;
+    end if;
+    select * into fresh from rolegate.job_new_segment n where n.segment = free;
+    if found then
+        -- A plan is older than the snapshot that it runs with, and who has his locks may go on with a plan of before
+        -- the segment. He must not be shown what is in it: it would be handed out nowhere and count as handed out,
+        -- or look as if it were not. All who hand out or decide write to one of these; whoever takes his first such
+        -- lock from now on plans with the segment.
+        holding := array(
+            select distinct l.virtualtransaction from pg_catalog.pg_locks l
+            where l.relation in (
+                    'rolegate.job_claim'::pg_catalog.regclass, 'rolegate.job_outcome'::pg_catalog.regclass,
+                    'rolegate.job_tombstone'::pg_catalog.regclass,
+                    'rolegate.job_deferred'::pg_catalog.regclass)
+                and l.mode = 'RowExclusiveLock'
+                and l.database = (
+                    select d.oid from pg_catalog.pg_database d
+                    where d.datname = pg_catalog.current_database()));
+        if holding && coalesce(fresh.holders, holding) then
+            update rolegate.job_new_segment n set holders = coalesce(n.holders, holding)
+            where n.segment = free;
+            return false;
+        end if;
+        delete from rolegate.job_new_segment n where n.segment = free;
     end if;
     insert into rolegate.job_turn (segment) values (free);
     return true;
@@ -170,7 +202,9 @@ as $$
 declare
     t rolegate.job_turn;
     claimed bigint;
+    looked pg_snapshot;
 begin
+    perform rolegate.need_read_committed();
     perform pg_catalog.set_config('jit', 'off', true);
     perform pg_catalog.pg_advisory_xact_lock(rolegate.maintenance_lock_key());
     for t in
@@ -188,9 +222,11 @@ begin
                     and l.database = (
                         select d.oid from pg_catalog.pg_database d
                         where d.datname = pg_catalog.current_database()));
+            looked := pg_catalog.pg_current_snapshot();
             continue when not rolegate.segment_is_drained(t.segment);
             select s.last_value into claimed from rolegate.job_claim_id s;
-            update rolegate.job_turn u set drained_at_claim = claimed where u.turn = t.turn;
+            update rolegate.job_turn u set drained_at_claim = claimed, drained_in = looked
+            where u.turn = t.turn;
             t.drained_at_claim := claimed;
         end if;
         continue when exists (
@@ -216,6 +252,7 @@ declare
     next_lane integer;
     carried integer := 0;
 begin
+    perform rolegate.need_read_committed();
     perform pg_catalog.set_config('jit', 'off', true);
     select t.segment into oldest from rolegate.job_turn t
     where t.closed_at + (select s.completed_retention from rolegate.job_setting s)
@@ -240,56 +277,6 @@ end
 $$;
 revoke execute on function rolegate.carry_cursors() from public;
 grant execute on function rolegate.carry_cursors() to rolegate_maintenance;
-
--- Empties the segment of the oldest turn, if all of it is closed and has been kept for long enough.
--- True if it did. Raises 55P03 if somebody holds a lock on it: try again later.
-create function rolegate.empty_segment() returns boolean
-language plpgsql volatile security definer
-set search_path = pg_catalog, rolegate, pg_temp
-as $$
-#variable_conflict use_column
-declare
-    t rolegate.job_turn;
-    last_claim bigint;
-begin
-    perform pg_catalog.set_config('jit', 'off', true);
-    perform pg_catalog.pg_advisory_xact_lock(rolegate.maintenance_lock_key());
-    -- Claims wait for us while we wait.
-    perform pg_catalog.set_config('lock_timeout', '100ms', true);
-    select * into t from rolegate.job_turn o order by o.turn limit 1;
-    if t.closed_at is null
-        or t.closed_at + (select s.completed_retention from rolegate.job_setting s)
-            > pg_catalog.clock_timestamp()
-    then
-        return false;
-    end if;
-    -- Nobody writes to it from here on. Claims still read: this takes as long as the segment is large.
-    execute pg_catalog.format('lock table rolegate.%I in share mode', 'job_' || t.segment);
-    if not rolegate.segment_is_drained(t.segment) then
-        -- A producer was halted between its choice of the segment and the insert.
-        update rolegate.job_turn u set drained_at_claim = null, closed_at = null
-        where u.turn = t.turn;
-        return false;
-    end if;
-    execute pg_catalog.format(
-        'lock table rolegate.%I, rolegate.%I, rolegate.%I in access exclusive mode',
-        'job_' || t.segment, 'job_claim_' || t.segment, 'job_outcome_' || t.segment);
-    execute pg_catalog.format('select max(c.id) from rolegate.%I c', 'job_claim_' || t.segment)
-    into last_claim;
-    if exists (select from rolegate.job_worker w where w.open_from <= last_claim)
-        or exists (select from rolegate.lane_cursors() c where c.segment = t.segment)
-    then
-        return false;
-    end if;
-    execute pg_catalog.format(
-        'truncate rolegate.%I, rolegate.%I, rolegate.%I',
-        'job_' || t.segment, 'job_claim_' || t.segment, 'job_outcome_' || t.segment);
-    delete from rolegate.job_turn o where o.turn = t.turn;
-    return true;
-end
-$$;
-revoke execute on function rolegate.empty_segment() from public;
-grant execute on function rolegate.empty_segment() to rolegate_maintenance;
 
 -- Forgets what has been kept for long enough outside of the ring. How many jobs that was.
 create function rolegate.prune_jobs(most integer) returns integer

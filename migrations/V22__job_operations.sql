@@ -306,6 +306,12 @@ begin
             where d.root = job_id
             returning d.run_at into due_at;
             done := found;
+            if done and j.flags & 64 <> 0 and target / 4 <> j.lane / 4 then
+                -- Whose workers look at what becomes of its children.
+                update rolegate.job_child c set queue = target / 4 where c.parent = job_id;
+                insert into rolegate.job_opening (queue, key) values (target / 4, 'c:' || job_id);
+                perform rolegate.wake(target / 4);
+            end if;
             if done and (f.run_at is null or due_at < f.run_at) then
                 perform rolegate.wake_promoter();
             end if;
@@ -470,6 +476,7 @@ begin
             pg_catalog.set_config('plan_cache_mode', planned, true);
         exit when drained > 0;
     end loop;
+    update rolegate.job_ended e set flags = e.flags | 2::smallint where e.root = any (keyed);
     with gone as (
         delete from rolegate.job_place p where p.root = any (keyed) returning p.key
     )

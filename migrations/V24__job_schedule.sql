@@ -35,6 +35,7 @@ begin
     if not pg_catalog.pg_try_advisory_lock(rolegate.leader_lock_key()) then
         return null;
     end if;
+    perform rolegate.adopt_jobs();
     update rolegate.job_leader l
     set term = l.term + 1, name = lead_maintenance.name, pid = pg_catalog.pg_backend_pid(),
         since = pg_catalog.clock_timestamp()

@@ -38,6 +38,9 @@ declare
     ids bigint[];
     segment smallint;
 begin
+    if pg_catalog.current_setting('transaction_isolation') <> 'read committed' then
+        perform rolegate.need_read_committed();
+    end if;
     -- What a crash of the server takes from it is written again by the next attempt.
     perform pg_catalog.set_config('synchronous_commit', 'off', true),
         pg_catalog.set_config('jit', 'off', true);

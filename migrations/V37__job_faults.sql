@@ -15,6 +15,7 @@ declare
     unknown smallint[];
     count integer := 0;
 begin
+    perform rolegate.need_read_committed();
     perform pg_catalog.set_config('jit', 'off', true),
         pg_catalog.set_config('lock_timeout', '1s', true);
     perform pg_catalog.pg_advisory_xact_lock(rolegate.worker_lock_key(worker));
@@ -97,16 +98,19 @@ $$;
 revoke execute on function rolegate.rescue_jobs(interval) from public;
 grant execute on function rolegate.rescue_jobs(interval) to rolegate_maintenance;
 
--- As it was, but it waits longer for its locks when the ring has grown: see below.
-create or replace function rolegate.empty_segment() returns boolean
+-- Empties the segment of the oldest turn, if all of it is closed and has been kept for long enough.
+-- True if it did. Raises 55P03 if somebody holds a lock on it: try again later.
+create function rolegate.empty_segment() returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
 as $$
 #variable_conflict use_column
 declare
     t rolegate.job_turn;
+    is_late boolean;
     last_claim bigint;
 begin
+    perform rolegate.need_read_committed();
     perform pg_catalog.set_config('jit', 'off', true);
     perform pg_catalog.pg_advisory_xact_lock(rolegate.maintenance_lock_key());
     -- Claims wait for us while we wait. But where many segments are used they wait for those anyway, and
@@ -125,16 +129,24 @@ begin
     end if;
     -- Nobody writes to it from here on. Claims still read: this takes as long as the segment is large.
     execute pg_catalog.format('lock table rolegate.%I in share mode', 'job_' || t.segment);
-    if not rolegate.segment_is_drained(t.segment) then
-        -- A producer was halted between its choice of the segment and the insert.
-        update rolegate.job_turn u set drained_at_claim = null, closed_at = null
+    execute pg_catalog.format(
+        'select exists (select from rolegate.%I j where not pg_catalog.pg_visible_in_snapshot(j.xid, $1))',
+        'job_' || t.segment)
+    into strict is_late using t.drained_in;
+    if is_late is not false or not rolegate.segment_is_drained(t.segment) then
+        -- A producer was halted between its choice of the segment and the insert, or is older than the next
+        -- turn. His job may run by now.
+        update rolegate.job_turn u set drained_at_claim = null, drained_in = null, closed_at = null
         where u.turn = t.turn;
         return false;
     end if;
     execute pg_catalog.format(
         'lock table rolegate.%I, rolegate.%I, rolegate.%I in access exclusive mode',
         'job_' || t.segment, 'job_claim_' || t.segment, 'job_outcome_' || t.segment);
-    execute pg_catalog.format('select max(c.id) from rolegate.%I c', 'job_claim_' || t.segment)
+    -- Whoever is older than the next turn may have written here what became of a later claim.
+    execute pg_catalog.format(
+        'select greatest((select max(c.id) from rolegate.%I c), (select max(o.claim) from rolegate.%I o))',
+        'job_claim_' || t.segment, 'job_outcome_' || t.segment)
     into last_claim;
     if exists (select from rolegate.job_worker w where w.open_from <= last_claim)
         or exists (select from rolegate.lane_cursors() c where c.segment = t.segment)
@@ -148,3 +160,5 @@ begin
     return true;
 end
 $$;
+revoke execute on function rolegate.empty_segment() from public;
+grant execute on function rolegate.empty_segment() to rolegate_maintenance;

@@ -23,6 +23,7 @@ declare
     idle rolegate.job_idle_segment;
     is_used boolean;
 begin
+    perform rolegate.need_read_committed();
     if (idle_for >= interval '0') is not true then
         raise exception using
             errcode = 'invalid_parameter_value', message = 'idle_for is at least zero';
@@ -68,6 +69,7 @@ begin
         'drop table rolegate.%I, rolegate.%I, rolegate.%I',
         'job_' || highest, 'job_claim_' || highest, 'job_outcome_' || highest);
     delete from rolegate.job_idle_segment i where i.segment = highest;
+    delete from rolegate.job_new_segment n where n.segment = highest;
     return true;
 end
 $$;

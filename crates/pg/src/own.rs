@@ -4,13 +4,18 @@ mod only_scram;
 
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime,
+};
 use secrecy::ExposeSecret;
 use tokio_postgres::NoTls;
 
 use only_scram::OnlyScram;
 
 use crate::wire::{Address, ChannelBinding, Endpoint, Login, TlsMode};
+
+/// Our own functions take locks, and then look again. Whatever a database's default is.
+const READ_COMMITTED: &str = "set default_transaction_isolation = 'read committed'";
 
 /// A pool of connections of one of our own logins.
 #[derive(Clone)]
@@ -63,6 +68,12 @@ impl OwnPool {
         };
         Pool::builder(manager)
             .max_size(size)
+            .post_create(Hook::async_fn(|client, _| {
+                Box::pin(async move {
+                    let set = client.batch_execute(READ_COMMITTED).await;
+                    set.map_err(HookError::Backend)
+                })
+            }))
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(Duration::from_secs(5)))
             .create_timeout(Some(Duration::from_secs(5)))

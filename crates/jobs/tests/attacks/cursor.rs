@@ -93,37 +93,92 @@ async fn what_is_enqueued_between_two_lanes_of_a_claim_is_not_lost() {
     .await;
 }
 
-/// The plan of a claim may be older than a segment that its snapshot shows rows of. So it takes nothing once the
-/// ring has turned.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_does_not_see_a_turn_that_began_after_it() {
+/// A plan of before a segment hands out nothing of it, and counts it as handed out. So no turn begins in a new one
+/// before all who may have such a plan have ended.
+#[tokio::test]
+async fn a_new_segment_waits_for_those_who_may_not_know_it() {
     for_each_version(async |db| {
         let stage = Stage::new(db).await;
-        halt_claims(&stage).await;
-        let first = enqueue(&stage.producer, 1).await;
-        let second = enqueue(&stage.producer, 2).await;
+        stage.retention("0").await;
+        enqueue(&stage.producer, 2).await;
         let worker = stage.worker().await;
         let id = stage.register(&worker).await;
-        let meanwhile = async {
-            has_halted(&stage).await;
-            stage
-                .run(
-                    "select rolegate.add_segment(); \
-                     insert into rolegate.job_turn (segment) values (1)",
-                )
-                .await;
-            let third = enqueue(&stage.producer, 2).await;
-            stage.run("select pg_advisory_unlock(1)").await;
-            third
+        pause(1100).await;
+        let turned = async || -> bool {
+            let sql = "select rolegate.rotate_jobs()";
+            stage.superuser.query_one(sql, &[]).await.unwrap().get(0)
         };
-        let (claimed, third) = tokio::join!(stage.claim(&worker, id, 10), meanwhile);
-        assert_eq!(
-            claimed.iter().map(|job| job.id).collect::<Vec<_>>(),
-            [first]
-        );
-        let claimed = stage.claim(&worker, id, 10).await;
+        worker.batch_execute("begin").await.unwrap();
+        assert_eq!(stage.claim(&worker, id, 10).await.len(), 1);
+        // Made, and looked at by whoever claims.
+        for _ in 0..4 {
+            assert!(!turned().await);
+        }
+        // One who comes later knows it.
+        let (late, waits) = (stage.worker().await, stage.worker().await);
+        let late_id = stage.register(&late).await;
+        late.batch_execute("begin").await.unwrap();
+        enqueue(&stage.producer, 3).await;
+        assert_eq!(stage.claim(&late, late_id, 10).await.len(), 1);
+        assert!(!turned().await);
+        worker.batch_execute("commit").await.unwrap();
+        assert!(turned().await);
+        late.batch_execute("commit").await.unwrap();
+        let last = enqueue(&stage.producer, 2).await;
+        let id = stage.register(&waits).await;
+        assert_eq!(stage.claim(&waits, id, 10).await[0].id, last);
+    })
+    .await;
+}
+
+/// What a transaction's first claim read is no bound for its second one: it has not ended.
+#[tokio::test]
+async fn two_claims_of_a_transaction_lose_nothing() {
+    for_each_version(async |db| {
+        let stage = Stage::new(db).await;
+        let clients = producers(db, 2).await;
+        let (early, late) = (&clients[0], &clients[1]);
+        let first = enqueue(&stage.producer, 2).await;
+        let worker = stage.worker().await;
+        let id = stage.register(&worker).await;
+        early
+            .batch_execute("begin; select pg_current_xact_id()")
+            .await
+            .unwrap();
+        late.batch_execute("begin").await.unwrap();
+        let hidden = enqueue(late, 2).await;
+        let next = enqueue(early, 2).await;
+        worker.batch_execute("begin").await.unwrap();
+        let mut claimed = stage.claim(&worker, id, 10).await;
+        early.batch_execute("commit").await.unwrap();
+        claimed.extend(stage.claim(&worker, id, 10).await);
+        worker.batch_execute("commit").await.unwrap();
+        late.batch_execute("commit").await.unwrap();
+        claimed.extend(stage.claim(&worker, id, 10).await);
         let ids: Vec<i64> = claimed.iter().map(|job| job.id).collect();
-        assert_eq!(ids, [second, third]);
+        assert_eq!(ids, [first, next, hidden]);
+        let bound = format!(
+            "select min(prev_last) from rolegate.job_claim where jobs = array[{next}::bigint]"
+        );
+        assert!(stage.number(&bound).await < hidden);
+    })
+    .await;
+}
+
+/// A queue that is named twice is one.
+#[tokio::test]
+async fn a_queue_that_is_named_twice_is_looked_at_once() {
+    for_each_version(async |db| {
+        let stage = Stage::new(db).await;
+        for _ in 0..3 {
+            enqueue(&stage.producer, 2).await;
+        }
+        let worker = stage.worker().await;
+        let id = stage.register(&worker).await;
+        let sql = "select from rolegate.claim_jobs($1, array[1, 1], 2)";
+        worker.query(sql, &[&id]).await.unwrap();
+        let claims = "select count(*) from rolegate.job_claim";
+        assert_eq!(stage.number(claims).await, 1);
     })
     .await;
 }

@@ -7,6 +7,7 @@ mod concurrency;
 mod crowd;
 mod cursor;
 mod input;
+mod lost;
 mod pooling;
 mod privileges;
 mod size;
