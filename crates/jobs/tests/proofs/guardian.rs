@@ -4,7 +4,8 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rolegate_testkit::for_each_version;
+use rolegate_testkit::Version;
+use rolegate_testkit::own_server::OwnServer;
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -56,7 +57,10 @@ async fn who_holds_the_horizon_is_named() {
         .with_writer(lines.clone())
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    for_each_version(async |db| {
+    for version in Version::ALL {
+        // Slots and senders are the whole server's, and others' would be named as well.
+        let server = OwnServer::new(version).await;
+        let db = &server.db;
         let stage = Stage::new(db).await;
         let mut holder = db.superuser().await;
         holder
@@ -114,6 +118,7 @@ async fn who_holds_the_horizon_is_named() {
         stage
             .run(&format!("select pg_drop_replication_slot('{name}')"))
             .await;
-    })
-    .await;
+        drop((stage, holder));
+        server.stop().await;
+    }
 }

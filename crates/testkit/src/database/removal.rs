@@ -28,12 +28,28 @@ impl TestDatabase {
     }
 }
 
+/// What a test that failed has left: it keeps the database, and everybody who wants a slot waits for it.
+const PREPARED: &str = "select pg_catalog.format('rollback prepared %L', p.gid) \
+    from pg_catalog.pg_prepared_xacts p where p.database = pg_catalog.current_database()";
+
 /// Ends readers of the database's replication slots.
 const END_STREAMS: &str = "select pg_catalog.pg_terminate_backend(s.active_pid) \
     from pg_catalog.pg_replication_slots s where s.database = $1 and s.active";
 
 impl Removal {
+    async fn roll_back_prepared(&self) -> Result<(), tokio_postgres::Error> {
+        let (client, task) = connect(&self.endpoint.config("postgres", &self.database)).await?;
+        for row in client.query(PREPARED, &[]).await? {
+            client.batch_execute(row.try_get(0)?).await?;
+        }
+        drop(client);
+        let _ = task.await;
+        Ok(())
+    }
+
     pub(super) async fn run(self) -> Result<(), tokio_postgres::Error> {
+        // Of a database that can't be connected to, the drop below says what is wrong.
+        let _ = self.roll_back_prepared().await;
         let (client, task) = connect(&self.endpoint.config("postgres", "postgres")).await?;
         let drop_database = [
             "drop database if exists ",

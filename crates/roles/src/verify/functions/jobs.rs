@@ -57,6 +57,18 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.need_read_committed()",
+        "select rolegate.need_read_committed()",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.adopt_jobs()",
+        "select rolegate.adopt_jobs()",
+        NOBODY,
+        None,
+    ),
+    function(
         "rolegate.queue_lock_key(integer)",
         "select rolegate.queue_lock_key(0)",
         NOBODY,
