@@ -185,8 +185,8 @@ grant execute on function rolegate.retry(bigint, text, integer, timestamptz, jso
 -- The same for dead letters that ended before a time, oldest first in each lane. How many: call with
 -- the same time until it is 0.
 create function rolegate.retry_dead_letters(
-    only_queue text default null, only_kind text default null, before timestamptz default null,
-    most integer default 1000
+    only_queue text default null, only_kind text default null, only_tag text default null,
+    before timestamptz default null, most integer default 1000
 ) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -203,6 +203,7 @@ begin
     for next_root in
         select e.root from rolegate.job_ended e
         where e.dead_letter and (only_kind is null or e.kind = only_kind)
+            and (only_tag is null or e.options -> 'tags' ? only_tag)
             and (before is null or e.ended_at < before)
             and (
                 only_queue is null
@@ -217,14 +218,14 @@ begin
     return retried;
 end
 $$;
-revoke execute on function rolegate.retry_dead_letters(text, text, timestamptz, integer) from public;
-grant execute on function rolegate.retry_dead_letters(text, text, timestamptz, integer)
+revoke execute on function rolegate.retry_dead_letters(text, text, text, timestamptz, integer) from public;
+grant execute on function rolegate.retry_dead_letters(text, text, text, timestamptz, integer)
     to rolegate_operator;
 
 -- Forgets dead letters that ended before a time. How many: call until it is 0.
 create function rolegate.purge_dead_letters(
-    only_queue text default null, only_kind text default null, before timestamptz default null,
-    most integer default 10000
+    only_queue text default null, only_kind text default null, only_tag text default null,
+    before timestamptz default null, most integer default 10000
 ) returns integer
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -240,6 +241,7 @@ begin
     with chosen as (
         select e.root from rolegate.job_ended e
         where e.dead_letter and (only_kind is null or e.kind = only_kind)
+            and (only_tag is null or e.options -> 'tags' ? only_tag)
             and (before is null or e.ended_at < before)
             and (
                 only_queue is null
@@ -254,8 +256,8 @@ begin
     return purged;
 end
 $$;
-revoke execute on function rolegate.purge_dead_letters(text, text, timestamptz, integer) from public;
-grant execute on function rolegate.purge_dead_letters(text, text, timestamptz, integer)
+revoke execute on function rolegate.purge_dead_letters(text, text, text, timestamptz, integer) from public;
+grant execute on function rolegate.purge_dead_letters(text, text, text, timestamptz, integer)
     to rolegate_operator;
 
 -- A job that waits goes to the end of another lane, or gets another time. False if no such job waits:

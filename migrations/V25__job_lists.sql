@@ -82,8 +82,8 @@ revoke execute on function rolegate.open_attempts() from public;
 -- Jobs of a state, newest place first, as rows of the lists below. Looks at 20,000 jobs at most;
 -- where it stopped is the last row's `next_before`, and that row has nothing else if no job was there.
 create function rolegate.list_places(
-    only_state text, only_queue text, only_kind text, dead_letters boolean, before_id bigint,
-    max_rows integer
+    only_state text, only_queue text, only_kind text, only_tag text, dead_letters boolean,
+    before_id bigint, max_rows integer
 ) returns table (
     id bigint, state text, queue text, kind text, priority integer, attempt integer,
     max_attempts integer, reason text, error jsonb, dead_letter boolean, enqueued_at timestamptz,
@@ -195,14 +195,18 @@ begin
         low := case when only_state = 'running' then 0 else top - top % window_size end;
         looked := looked + 100;
         for r in
-            select u.*, q.name as queue, p.role_name
+            select
+                u.*, q.name as queue, p.role_name,
+                -- Nobody who asks for none pays for taking options apart.
+                case when only_tag is not null then (u.options -> 'tags' ? only_tag) is true else true end
+                    as tagged
             from (
                 select
                     j.id as place, coalesce(j.root, j.id) as root, j.xid, j.lane, j.attempt,
                     j.max_attempts, j.kind, j.principal, j.enqueued_at, null::text as state,
                     null::text as reason, null::jsonb as error, null::timestamptz as run_at,
                     null::timestamptz as claimed_at, null::timestamptz as ended_at,
-                    false as dead_letter,
+                    false as dead_letter, j.options,
                     (
                         j.id <= m.hi and (
                             pg_catalog.pg_visible_in_snapshot(j.xid, m.seen)
@@ -216,7 +220,7 @@ begin
                 union all
                 select
                     j.id, coalesce(j.root, j.id), j.xid, j.lane, j.attempt, j.max_attempts, j.kind,
-                    j.principal, j.enqueued_at, null, null, null, null, null, null, false, true
+                    j.principal, j.enqueued_at, null, null, null, null, null, null, false, j.options, true
                 from unnest(open_lanes, open_ids) o (lane, id)
                 join rolegate.job j on j.lane = o.lane and j.id = o.id
                 where o.id < below
@@ -230,7 +234,7 @@ begin
                         when d.reason = 'retry' then 'retryable' else 'scheduled'
                     end,
                     d.reason, null, case when d.waits_for is null then d.run_at end, null, null, false,
-                    null
+                    d.options, null
                 from rolegate.job_deferred d
                 where in_deferred and d.root >= low and d.root < below
                 union all
@@ -238,14 +242,14 @@ begin
                     k.root, k.root, null, k.lane, k.attempt, k.max_attempts, k.kind, k.principal,
                     k.enqueued_at,
                     case when k.state = 'completed' then 'completed' else 'waiting_external' end,
-                    null, null, null, k.parked_at, k.ended_at, false, null
+                    null, null, null, k.parked_at, k.ended_at, false, k.options, null
                 from rolegate.job_parked k
                 where in_parked and k.root >= low and k.root < below
                 union all
                 select
                     e.root, e.root, null, e.lane, e.attempt, e.max_attempts, e.kind, e.principal,
                     e.enqueued_at, e.state, e.reason, e.error, null, null, e.ended_at, e.dead_letter,
-                    null
+                    e.options, null
                 from rolegate.job_ended e
                 where in_ended and e.root >= low and e.root < below
                     and (e.dead_letter or not dead_letters)
@@ -257,7 +261,7 @@ begin
         loop
             exit when found_rows >= max_rows;
             looked := looked + 1;
-            continue when r.kind <> only_kind;
+            continue when r.kind <> only_kind or not r.tagged;
             if not everybodys and r.principal <> all (mine) then
                 continue when r.principal = any (others);
                 if not rolegate.owns_job(r.principal) then
@@ -305,13 +309,13 @@ begin
     perform pg_catalog.set_config('jit', jit, true);
 end
 $$;
-revoke execute on function rolegate.list_places(text, text, text, boolean, bigint, integer) from public;
+revoke execute on function rolegate.list_places(text, text, text, text, boolean, bigint, integer) from public;
 
 -- Jobs for whoever may see them, newest place first. The next page is what is below the last row's
 -- `next_before`; a last row without an id says that there may be more below, but none was found yet.
 create function rolegate.list_jobs(
     only_state text default null, only_queue text default null, only_kind text default null,
-    before_id bigint default null, max_rows integer default 100
+    only_tag text default null, before_id bigint default null, max_rows integer default 100
 ) returns table (
     id bigint, state text, queue text, kind text, priority integer, attempt integer,
     max_attempts integer, reason text, dead_letter boolean, enqueued_at timestamptz,
@@ -324,16 +328,16 @@ as $$
     select
         l.id, l.state, l.queue, l.kind, l.priority, l.attempt, l.max_attempts, l.reason,
         l.dead_letter, l.enqueued_at, l.run_at, l.claimed_at, l.ended_at, l.enqueued_by, l.next_before
-    from rolegate.list_places($1, $2, $3, false, $4, $5) l
+    from rolegate.list_places($1, $2, $3, $4, false, $5, $6) l
 $$;
-revoke execute on function rolegate.list_jobs(text, text, text, bigint, integer) from public;
-grant execute on function rolegate.list_jobs(text, text, text, bigint, integer)
+revoke execute on function rolegate.list_jobs(text, text, text, text, bigint, integer) from public;
+grant execute on function rolegate.list_jobs(text, text, text, text, bigint, integer)
     to rolegate_producer, rolegate_viewer, rolegate_operator;
 
 -- Jobs that failed for good and are kept for people, as above.
 create function rolegate.dead_letters(
-    only_queue text default null, only_kind text default null, before_id bigint default null,
-    max_rows integer default 100
+    only_queue text default null, only_kind text default null, only_tag text default null,
+    before_id bigint default null, max_rows integer default 100
 ) returns table (
     id bigint, queue text, kind text, priority integer, attempt integer, max_attempts integer,
     reason text, error jsonb, enqueued_at timestamptz, ended_at timestamptz, enqueued_by text,
@@ -345,10 +349,10 @@ as $$
     select
         l.id, l.queue, l.kind, l.priority, l.attempt, l.max_attempts, l.reason, l.error,
         l.enqueued_at, l.ended_at, l.enqueued_by, l.next_before
-    from rolegate.list_places('failed', $1, $2, true, $3, $4) l
+    from rolegate.list_places('failed', $1, $2, $3, true, $4, $5) l
 $$;
-revoke execute on function rolegate.dead_letters(text, text, bigint, integer) from public;
-grant execute on function rolegate.dead_letters(text, text, bigint, integer)
+revoke execute on function rolegate.dead_letters(text, text, text, bigint, integer) from public;
+grant execute on function rolegate.dead_letters(text, text, text, bigint, integer)
     to rolegate_producer, rolegate_viewer, rolegate_operator;
 
 -- Queues, their settings, and what is in them. Of each lane (and of what waits for an answer, of all

@@ -8,6 +8,7 @@ create table rolegate.job_batch (
     only_state text,
     only_queue text,
     only_kind text,
+    only_tag text,
     dead_letters boolean not null,
     -- Where they go; NULL keeps what is.
     to_queue text,
@@ -30,8 +31,8 @@ create index job_batch_running on rolegate.job_batch (id) where state = 'running
 
 -- Raises what is wrong with a batch.
 create function rolegate.check_batch(
-    action text, only_state text, only_queue text, only_kind text, dead_letters boolean, to_queue text,
-    to_priority integer
+    action text, only_state text, only_queue text, only_kind text, only_tag text, dead_letters boolean,
+    to_queue text, to_priority integer
 ) returns void
 language plpgsql stable security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -53,8 +54,9 @@ declare
             then 'move needs to_queue or to_priority'
         when action = 'cancel' and (to_queue is not null or to_priority is not null)
             then 'cancel has no to_queue or to_priority'
-        when only_state is null and only_queue is null and only_kind is null and not dead_letters
-            then 'name a state, a queue or a kind: all jobs are not a batch'
+        when only_state is null and only_queue is null and only_kind is null and only_tag is null
+            and not dead_letters
+            then 'name a state, a queue, a kind or a tag: all jobs are not a batch'
     end;
 begin
     if wrong is not null then
@@ -66,7 +68,7 @@ begin
     perform rolegate.other_lane(4, to_queue, to_priority);
 end
 $$;
-revoke execute on function rolegate.check_batch(text, text, text, text, boolean, text, integer)
+revoke execute on function rolegate.check_batch(text, text, text, text, text, boolean, text, integer)
     from public;
 
 -- Whether a job in this state is one for the action; what has ended is not cancelled.
@@ -79,7 +81,8 @@ revoke execute on function rolegate.batch_means(text, text) from public;
 -- How many jobs a batch would look at now; `at_least` if there are more than 100,000.
 create function rolegate.preview_batch(
     action text, only_state text default null, only_queue text default null, only_kind text default null,
-    dead_letters boolean default false, to_queue text default null, to_priority integer default null,
+    only_tag text default null, dead_letters boolean default false, to_queue text default null,
+    to_priority integer default null,
     out jobs bigint, out at_least boolean, out newest bigint[]
 )
 language plpgsql stable security definer
@@ -91,7 +94,7 @@ declare
     page record;
 begin
     perform rolegate.check_batch(
-        action, only_state, only_queue, only_kind, dead_letters, to_queue, to_priority);
+        action, only_state, only_queue, only_kind, only_tag, dead_letters, to_queue, to_priority);
     jobs := 0;
     loop
         select
@@ -103,7 +106,8 @@ begin
             select
                 x.id, x.next_before,
                 x.id is not null and rolegate.batch_means(action, x.state) as meant
-            from rolegate.list_places(only_state, only_queue, only_kind, dead_letters, below, 1000) x
+            from rolegate.list_places(
+                only_state, only_queue, only_kind, only_tag, dead_letters, below, 1000) x
         ) l;
         jobs := jobs + page.n;
         newest := coalesce(newest, page.ids[1:10]);
@@ -114,14 +118,16 @@ begin
     newest := coalesce(newest, '{}');
 end
 $$;
-revoke execute on function rolegate.preview_batch(text, text, text, text, boolean, text, integer) from public;
-grant execute on function rolegate.preview_batch(text, text, text, text, boolean, text, integer)
+revoke execute on function rolegate.preview_batch(text, text, text, text, text, boolean, text, integer)
+    from public;
+grant execute on function rolegate.preview_batch(text, text, text, text, text, boolean, text, integer)
     to rolegate_operator;
 
 -- Its id.
 create function rolegate.submit_batch(
     action text, only_state text default null, only_queue text default null, only_kind text default null,
-    dead_letters boolean default false, to_queue text default null, to_priority integer default null,
+    only_tag text default null, dead_letters boolean default false, to_queue text default null,
+    to_priority integer default null,
     reason text default null
 ) returns bigint
 language plpgsql volatile security definer
@@ -132,16 +138,16 @@ declare
     made bigint;
 begin
     perform rolegate.check_batch(
-        action, only_state, only_queue, only_kind, dead_letters, to_queue, to_priority);
+        action, only_state, only_queue, only_kind, only_tag, dead_letters, to_queue, to_priority);
     if pg_catalog.length(reason) > 500 then
         raise exception using
             errcode = 'invalid_parameter_value', message = 'reason has at most 500 characters';
     end if;
     insert into rolegate.job_batch (
-        action, only_state, only_queue, only_kind, dead_letters, to_queue, to_priority, reason,
+        action, only_state, only_queue, only_kind, only_tag, dead_letters, to_queue, to_priority, reason,
         submitted_by, below)
     select
-        action, only_state, only_queue, only_kind, dead_letters, to_queue, to_priority, reason,
+        action, only_state, only_queue, only_kind, only_tag, dead_letters, to_queue, to_priority, reason,
         rolegate.actor(), s.last_value + 1
     from rolegate.job_id s
     returning id into strict made;
@@ -149,9 +155,9 @@ begin
     return made;
 end
 $$;
-revoke execute on function rolegate.submit_batch(text, text, text, text, boolean, text, integer, text)
+revoke execute on function rolegate.submit_batch(text, text, text, text, text, boolean, text, integer, text)
     from public;
-grant execute on function rolegate.submit_batch(text, text, text, text, boolean, text, integer, text)
+grant execute on function rolegate.submit_batch(text, text, text, text, text, boolean, text, integer, text)
     to rolegate_operator;
 
 -- It ends where it is. False if it had ended.
@@ -170,9 +176,9 @@ grant execute on function rolegate.stop_batch(bigint) to rolegate_operator;
 
 -- The newest batches.
 create function rolegate.batches(max_rows integer default 100) returns table (
-    id bigint, action text, only_state text, only_queue text, only_kind text, dead_letters boolean,
-    to_queue text, to_priority integer, reason text, submitted_by text, submitted_at timestamptz,
-    state text, looked_at bigint, changed bigint, refused bigint, refusal text, ended_at timestamptz
+    id bigint, action text, only_state text, only_queue text, only_kind text, only_tag text,
+    dead_letters boolean, to_queue text, to_priority integer, reason text, submitted_by text,
+    submitted_at timestamptz, state text, looked_at bigint, changed bigint, refused bigint, refusal text, ended_at timestamptz
 )
 language plpgsql stable security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -185,7 +191,7 @@ begin
     end if;
     return query
     select
-        b.id, b.action, b.only_state, b.only_queue, b.only_kind, b.dead_letters, b.to_queue,
+        b.id, b.action, b.only_state, b.only_queue, b.only_kind, b.only_tag, b.dead_letters, b.to_queue,
         b.to_priority, b.reason, b.submitted_by, b.submitted_at, b.state, b.looked_at, b.changed,
         b.refused, b.refusal, b.ended_at
     from rolegate.job_batch b order by b.id desc limit max_rows;
@@ -217,7 +223,7 @@ begin
     for r in
         select l.id, l.state, l.next_before
         from rolegate.list_places(
-            b.only_state, b.only_queue, b.only_kind, b.dead_letters, b.below, most) l
+            b.only_state, b.only_queue, b.only_kind, b.only_tag, b.dead_letters, b.below, most) l
         order by l.next_before desc
     loop
         rows := rows + 1;

@@ -24,7 +24,7 @@ begin
             pg_catalog.array_agg(l.state) filter (where l.id is not null) as states,
             pg_catalog.array_agg(l.enqueued_at) filter (where l.id is not null) as times
         into page
-        from rolegate.list_places(null, only_queue, null, false, below, 1000) l;
+        from rolegate.list_places(null, only_queue, null, null, false, below, 1000) l;
         complete := page.rows = 0;
         exit when complete;
         found_kinds := found_kinds || page.kinds;

@@ -89,6 +89,9 @@ pub(crate) struct Which {
     /// Of this kind.
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// With this tag.
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
     /// Dead letters only.
     #[arg(long)]
     dead_letters: bool,
@@ -108,7 +111,7 @@ pub(crate) async fn run(command: Batch) -> anyhow::Result<ExitCode> {
             reason,
             target,
         } => {
-            let sql = "select rolegate.submit_batch($1, $2, $3, $4, $5, $6, $7, $8)";
+            let sql = "select rolegate.submit_batch($1, $2, $3, $4, $5, $6, $7, $8, $9)";
             let id: i64 = value(
                 &target,
                 sql,
@@ -117,6 +120,7 @@ pub(crate) async fn run(command: Batch) -> anyhow::Result<ExitCode> {
                     &which.state,
                     &which.queue,
                     &which.kind,
+                    &which.tag,
                     &which.dead_letters,
                     &which.to_queue,
                     &which.to_priority,
@@ -157,12 +161,12 @@ pub(crate) async fn run(command: Batch) -> anyhow::Result<ExitCode> {
 
 /// What a batch is for, in one column.
 const JOBS: &str = "pg_catalog.concat_ws(' ', case when t.dead_letters then 'dead letters' end, \
-    t.only_state, 'queue=' || t.only_queue, 'kind=' || t.only_kind, 'to ' || t.to_queue, \
-    'to priority ' || t.to_priority)";
+    t.only_state, 'queue=' || t.only_queue, 'kind=' || t.only_kind, \
+    'tag=' || t.only_tag, 'to ' || t.to_queue, 'to priority ' || t.to_priority)";
 
 async fn preview(which: &Which, target: &Target) -> anyhow::Result<()> {
     let sql = "select pg_catalog.concat(p.jobs, case when p.at_least then '+' end) \
-               from rolegate.preview_batch($1, $2, $3, $4, $5, $6, $7) p";
+               from rolegate.preview_batch($1, $2, $3, $4, $5, $6, $7, $8) p";
     let jobs: String = value(
         target,
         sql,
@@ -171,6 +175,7 @@ async fn preview(which: &Which, target: &Target) -> anyhow::Result<()> {
             &which.state,
             &which.queue,
             &which.kind,
+            &which.tag,
             &which.dead_letters,
             &which.to_queue,
             &which.to_priority,

@@ -37,6 +37,9 @@ pub(crate) enum Dlq {
         /// Of this kind.
         #[arg(long, value_name = "KIND")]
         kind: Option<String>,
+        /// With this tag.
+        #[arg(long, value_name = "TAG")]
+        tag: Option<String>,
         /// Below this job.
         #[arg(long, value_name = "ID")]
         before: Option<i64>,
@@ -59,7 +62,7 @@ pub(crate) enum Dlq {
     },
     /// Forgets dead letters, and prints how many.
     #[command(after_help = PURGE_EXAMPLES)]
-    #[command(group = ArgGroup::new("purged").required(true).multiple(true).args(["queue", "kind", "all", "before"]))]
+    #[command(group = ArgGroup::new("purged").required(true).multiple(true).args(["queue", "kind", "tag", "all", "before"]))]
     Purge {
         #[command(flatten)]
         which: Purged,
@@ -81,8 +84,11 @@ pub(crate) struct Which {
     /// Those of this kind.
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// Those with this tag.
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
     /// All there are.
-    #[arg(long, conflicts_with_all = ["queue", "kind"])]
+    #[arg(long, conflicts_with_all = ["queue", "kind", "tag"])]
     all: bool,
 }
 
@@ -96,8 +102,11 @@ pub(crate) struct Purged {
     /// Those of this kind.
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// Those with this tag.
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
     /// All there are.
-    #[arg(long, conflicts_with_all = ["queue", "kind", "before"])]
+    #[arg(long, conflicts_with_all = ["queue", "kind", "tag", "before"])]
     all: bool,
 }
 
@@ -106,13 +115,14 @@ pub(crate) async fn run(command: Dlq) -> anyhow::Result<ExitCode> {
         Dlq::List {
             queue,
             kind,
+            tag,
             before,
             max,
             json,
             target,
         } => {
             let rows = Rows {
-                source: "rolegate.dead_letters($1, $2, $3, $4)",
+                source: "rolegate.dead_letters($1, $2, $3, $4, $5)",
                 columns: &[
                     ("id", "t.id"),
                     ("queue", "t.queue"),
@@ -125,22 +135,28 @@ pub(crate) async fn run(command: Dlq) -> anyhow::Result<ExitCode> {
                 ],
                 json,
             };
-            rows.pages(&target, &[&queue, &kind], before, max).await?;
+            rows.pages(&target, &[&queue, &kind, &tag], before, max)
+                .await?;
         }
         Dlq::Retry { which, target } => {
             // Those there are now: what fails again meanwhile is not retried again.
             let now = "select pg_catalog.clock_timestamp()::text";
             let now: String = value(&target, now, &[]).await?;
-            let sql = "select rolegate.retry_dead_letters($1, $2, $3::text::timestamptz)";
-            say(until_none(&target, sql, &[&which.queue, &which.kind, &now]).await?);
+            let sql = "select rolegate.retry_dead_letters($1, $2, $3, $4::text::timestamptz)";
+            say(until_none(&target, sql, &[&which.queue, &which.kind, &which.tag, &now]).await?);
         }
         Dlq::Purge {
             which,
             before,
             target,
         } => {
-            let sql = "select rolegate.purge_dead_letters($1, $2, $3::text::timestamptz)";
-            say(until_none(&target, sql, &[&which.queue, &which.kind, &before]).await?);
+            let sql = "select rolegate.purge_dead_letters($1, $2, $3, $4::text::timestamptz)";
+            say(until_none(
+                &target,
+                sql,
+                &[&which.queue, &which.kind, &which.tag, &before],
+            )
+            .await?);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ Examples:
   rolegate job list --state failed --data-dir .rolegate
   rolegate job list --queue mail --kind send_email --max 500 --json \\
       --database postgresql://me@db.example/app
+  rolegate job list --tag invoice-4711 --data-dir .rolegate
 
 Operators and viewers see all jobs, others those of roles whose rights they have. Where the list goes on
 is said on standard error.";
@@ -125,6 +126,9 @@ pub(crate) struct List {
     /// Of this kind.
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// With this tag.
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
     /// Below this place, where a list before has ended.
     #[arg(long, value_name = "NUMBER")]
     before: Option<i64>,
@@ -236,7 +240,7 @@ pub(crate) async fn run(command: Job) -> anyhow::Result<ExitCode> {
 impl List {
     async fn print(&self) -> anyhow::Result<()> {
         let rows = Rows {
-            source: "rolegate.list_jobs($1, $2, $3, $4, $5)",
+            source: "rolegate.list_jobs($1, $2, $3, $4, $5, $6)",
             columns: &[
                 ("id", "t.id"),
                 ("state", "t.state"),
@@ -251,7 +255,7 @@ impl List {
             ],
             json: self.json,
         };
-        let filters: [&(dyn ToSql + Sync); 3] = [&self.state, &self.queue, &self.kind];
+        let filters: [&(dyn ToSql + Sync); 4] = [&self.state, &self.queue, &self.kind, &self.tag];
         rows.pages(&self.target, &filters, self.before, self.max)
             .await
     }

@@ -26,6 +26,9 @@ pub(crate) struct Tail {
     /// Of this kind.
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
+    /// With this tag.
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
     /// So many of the newest jobs are followed; of more that come within a second the oldest are left out.
     #[arg(long, value_name = "NUMBER", default_value_t = 200, value_parser = clap::value_parser!(i32).range(1..=1000))]
     newest: i32,
@@ -48,7 +51,7 @@ type Seen = (String, i32);
 impl Tail {
     pub(crate) async fn follow(&self) -> anyhow::Result<()> {
         let rows = Rows {
-            source: "rolegate.list_jobs($1, $2, $3, null, $4)",
+            source: "rolegate.list_jobs($1, $2, $3, $4, null, $5)",
             columns: &[
                 ("id", "t.id"),
                 ("state", "t.state"),
@@ -74,8 +77,13 @@ impl Tail {
             let ended: String = client.query_one(snapshot, &[]).await?.try_get(0)?;
             if ended != ended_before {
                 ended_before = ended;
-                let values: [&(dyn ToSql + Sync); 4] =
-                    [&self.state, &self.queue, &self.kind, &self.newest];
+                let values: [&(dyn ToSql + Sync); 5] = [
+                    &self.state,
+                    &self.queue,
+                    &self.kind,
+                    &self.tag,
+                    &self.newest,
+                ];
                 let page = client.query(&sql, &values).await?;
                 let mut now = HashMap::new();
                 let mut lines = Vec::new();

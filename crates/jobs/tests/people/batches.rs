@@ -62,6 +62,32 @@ async fn a_batch_changes_what_its_filter_named_when_it_was_submitted() {
 }
 
 #[tokio::test]
+async fn a_batch_is_of_the_jobs_with_its_tag() {
+    for_each_version(async |db| {
+        let stage = Stage::set(db).await;
+        let enqueue = "select count(rolegate.enqueue('k' || n % 2, tags => array['of ' || n % 3])) \
+            from generate_series(1, 30) n";
+        stage.alice.query_one(enqueue, &[]).await.unwrap();
+        let preview = "select format('%s %s', jobs, cardinality(newest)) \
+            from rolegate.preview_batch('cancel', only_tag => 'of 1')";
+        assert_eq!(text(&stage, preview).await, "10 10");
+        submit(&stage, "'cancel', only_tag => 'of 1'").await.unwrap();
+        submit(&stage, "'move', 'available', null, 'k0', 'of 2', to_priority => 4").await.unwrap();
+        run(&stage, 7).await;
+        let said = "select string_agg(format('%s %s %s', only_tag, state, changed), ',' order by id) \
+            from rolegate.batches()";
+        assert_eq!(text(&stage, said).await, "of 1 done 10,of 2 done 5");
+        let left = "select string_agg(distinct format('%s %s', j.tags[1], j.state), ',') \
+            from rolegate.list_jobs() l, rolegate.job(l.id) j";
+        assert_eq!(text(&stage, left).await, "of 0 available,of 1 cancelled,of 2 available");
+        let moved = "select string_agg(distinct concat(l.kind, j.tags), ',') \
+            from rolegate.list_jobs() l, rolegate.job(l.id) j where l.priority = 4";
+        assert_eq!(text(&stage, moved).await, "k0{\"of 2\"}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_batch_is_stopped_where_it_is() {
     for_each_version(async |db| {
         let stage = Stage::set(db).await;

@@ -1,6 +1,8 @@
 //! Pages of lists.
 
 use rolegate_testkit::for_each_version;
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 use super::stage::{Stage, listed, one, refused};
 
@@ -84,6 +86,135 @@ async fn pages_together_have_each_job_once() {
         )
         .await;
         assert_eq!(counted, 10);
+    })
+    .await;
+}
+
+/// Two jobs of each state and two dead letters: one of each has the tag.
+async fn tagged(on: &Stage) -> Vec<(&'static str, i64)> {
+    let set = "select rolegate.set_queue('default', dead_letters => true)";
+    on.operator.batch_execute(set).await.unwrap();
+    let enqueue = async |tags: &str, delay: &str| -> i64 {
+        let sql = format!(
+            "select rolegate.enqueue('mail', tags => {tags}, run_at => now() + interval '{delay}')"
+        );
+        one(&on.alice, &sql, &[]).await
+    };
+    let mut ids = Vec::new();
+    for _ in 0..6 {
+        ids.push(enqueue("'{\"an invoice\", x}'", "0").await);
+        enqueue("'{an, invoice}'", "0").await;
+    }
+    let attempts = on.worker.claim(12).await;
+    assert_eq!(attempts.len(), 12);
+    let ends = [
+        ("completed", "c", ""),
+        ("retryable", "r", r#"{"error": 1, "delay": 3600}"#),
+        ("failed", "f", r#"{"error": 1}"#),
+        ("cancelled", "x", ""),
+        ("waiting_external", "w", ""),
+    ];
+    for (attempt, (state, letter, detail)) in attempts
+        .iter()
+        .zip(ends.into_iter().flat_map(|end| [end, end]))
+    {
+        if state == "waiting_external" {
+            let register =
+                "select rolegate.register_callback($1, $2, $3::text::timestamptz, '1 hour')";
+            let values: [&(dyn ToSql + Sync); 3] =
+                [&attempt.claim, &attempt.ordinal, &attempt.claimed_at];
+            on.worker.client.execute(register, &values).await.unwrap();
+        }
+        assert!(on.worker.finish(attempt, letter, detail).await, "{state}");
+    }
+    let mut told: Vec<_> = ends
+        .map(|end| end.0)
+        .into_iter()
+        .chain(["running"])
+        .zip(ids)
+        .collect();
+    told.push(("available", enqueue("'{\"an invoice\"}'", "0").await));
+    enqueue("null", "0").await;
+    told.push((
+        "scheduled",
+        enqueue("'{x, \"an invoice\"}'", "1 hour").await,
+    ));
+    enqueue("'{invoice}'", "1 hour").await;
+    told
+}
+
+#[tokio::test]
+async fn a_tag_finds_its_jobs_in_every_state() {
+    for_each_version(async |db| {
+        let on = Stage::set(db).await;
+        let told = tagged(&on).await;
+        let found = async |client: &Client, filters: &str| -> Vec<i64> {
+            let sql = format!("select id from rolegate.{filters}");
+            let rows = client.query(&sql, &[]).await.unwrap();
+            rows.iter().map(|row| row.get(0)).collect()
+        };
+        for (state, id) in &told {
+            let filters = format!("list_jobs('{state}', only_tag => 'an invoice')");
+            assert_eq!(found(&on.viewer, &filters).await, [*id], "{state}");
+            assert_eq!(listed(&on.viewer, Some(state)).await.len(), 2, "{state}");
+        }
+        let mut all: Vec<i64> = told.iter().map(|told| told.1).collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        assert_eq!(
+            found(&on.alice, "list_jobs(only_tag => 'an invoice')").await,
+            all
+        );
+        let dead = told.iter().find(|told| told.0 == "failed").unwrap().1;
+        assert_eq!(
+            found(&on.alice, "dead_letters(only_tag => 'an invoice')").await,
+            [dead]
+        );
+        assert_eq!(found(&on.alice, "dead_letters()").await.len(), 2);
+        // A part of a tag is none, and a tag shows nobody the jobs of others.
+        for filters in [
+            "list_jobs(only_tag => 'an')",
+            "list_jobs(only_tag => 'invoice')",
+        ] {
+            assert_eq!(
+                found(&on.alice, filters).await.len(),
+                7 - usize::from(filters.contains("'an'"))
+            );
+        }
+        for filters in [
+            "list_jobs(only_tag => '')",
+            "list_jobs(only_tag => 'an invoice', only_kind => 'x')",
+        ] {
+            assert!(found(&on.alice, filters).await.is_empty(), "{filters}");
+        }
+        assert!(
+            found(&on.bob, "list_jobs(only_tag => 'an invoice')")
+                .await
+                .is_empty()
+        );
+    })
+    .await;
+}
+
+/// Of 25,000 jobs without it a call looks at a part, as it does for kinds.
+#[tokio::test]
+async fn a_list_by_tag_looks_at_a_bounded_number_of_jobs() {
+    for_each_version(async |db| {
+        let on = Stage::set(db).await;
+        let mine = "select rolegate.enqueue('k', tags => '{mine}')";
+        let first: i64 = one(&on.alice, mine, &[]).await;
+        let many = "select rolegate.enqueue_many('k', array_fill('1'::jsonb, array[25000]))";
+        on.alice.batch_execute(many).await.unwrap();
+        let list =
+            "select id, next_before from rolegate.list_jobs(only_tag => 'mine', before_id => $1)";
+        let page = on.alice.query(list, &[&None::<i64>]).await.unwrap();
+        assert_eq!(page.len(), 1);
+        assert_eq!(page[0].get::<_, Option<i64>>(0), None, "not found yet");
+        let page = on
+            .alice
+            .query(list, &[&page[0].get::<_, i64>(1)])
+            .await
+            .unwrap();
+        assert_eq!(page[0].get::<_, i64>(0), first);
     })
     .await;
 }

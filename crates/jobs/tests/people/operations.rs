@@ -398,12 +398,27 @@ async fn dead_letters_are_retried_and_purged_by_what_they_are() {
             .await
             .unwrap();
         on.alice
-            .batch_execute("select rolegate.enqueue('k' || n % 2) from generate_series(1, 10) n")
+            .batch_execute(
+                "select rolegate.enqueue('k' || n % 2) from generate_series(1, 10) n; \
+                 select rolegate.enqueue('k3', tags => array['late', tag]) \
+                 from unnest('{old,old,new}'::text[]) tag",
+            )
             .await
             .unwrap();
-        for attempt in on.worker.claim(10).await {
+        for attempt in on.worker.claim(20).await {
             assert!(on.worker.finish(&attempt, "f", r#"{"error": "no"}"#).await);
         }
+        for (sql, done) in [
+            ("select rolegate.retry_dead_letters(only_kind => 'k0', only_tag => 'late')", 0),
+            ("select rolegate.retry_dead_letters(only_tag => 'new')", 1),
+            ("select rolegate.purge_dead_letters(only_tag => 'new')", 0),
+            ("select rolegate.purge_dead_letters(only_tag => 'late')", 2),
+        ] {
+            assert_eq!(one::<i32>(&on.operator, sql, &[]).await, done, "{sql}");
+        }
+        let late = on.worker.claim(10).await;
+        assert_eq!(late.len(), 1);
+        assert!(on.worker.finish(&late[0], "x", "").await);
         let count = "select count(*) from rolegate.dead_letters()";
         assert_eq!(one::<i64>(&on.alice, count, &[]).await, 10);
         assert_eq!(one::<i64>(&on.bob, count, &[]).await, 0);
@@ -419,7 +434,7 @@ async fn dead_letters_are_retried_and_purged_by_what_they_are() {
                 0,
             ),
             (
-                "select rolegate.purge_dead_letters('default', 'k0', now(), 4)",
+                "select rolegate.purge_dead_letters('default', 'k0', null, now(), 4)",
                 4,
             ),
             ("select rolegate.purge_dead_letters()", 1),
@@ -427,7 +442,7 @@ async fn dead_letters_are_retried_and_purged_by_what_they_are() {
             assert_eq!(one::<i32>(&on.operator, sql, &[]).await, purged, "{sql}");
         }
         // Purged is forgotten, though the ring still has what happened.
-        assert_eq!(listed(&on.alice, None).await.len(), 5);
+        assert_eq!(listed(&on.alice, None).await.len(), 6);
         assert_eq!(
             refused(&on.operator, "select rolegate.purge_dead_letters('absent')").await,
             "42704"

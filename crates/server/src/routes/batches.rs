@@ -50,6 +50,7 @@ pub(crate) fn schema() -> Value {
             "state": {"enum": STATES.iter().map(|state| json!(state)).chain([Value::Null]).collect::<Vec<_>>()},
             "queue": text_or_null,
             "kind": text_or_null,
+            "tag": text_or_null,
             "dead_letters": {"type": "boolean"},
         })),
         "to_queue": text_or_null,

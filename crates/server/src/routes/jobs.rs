@@ -18,6 +18,8 @@ use crate::routes::admin;
 
 /// Characters of a name: a kind, a queue.
 pub(crate) const MAX_NAME: usize = 200;
+/// Characters of a tag: those of all tags of a job.
+pub(crate) const MAX_TAG: usize = 4000;
 /// Characters of a reason.
 pub(crate) const MAX_REASON: usize = 1000;
 /// Ids of one request.

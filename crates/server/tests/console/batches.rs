@@ -33,9 +33,19 @@ async fn a_batch_is_previewed_submitted_followed_and_stopped() {
         let mut ids = Vec::new();
         for n in 0..6 {
             let kind = if n < 4 { "print" } else { "scan" };
-            ids.push(stage.enqueued(&stage.producer, json!({"kind": kind})).await);
+            let job = json!({"kind": kind, "tags": [format!("page {n}")]});
+            ids.push(stage.enqueued(&stage.producer, job).await);
         }
         assert_eq!(stage.get(&stage.viewer, "jobs/batches").await, json!([]));
+        let tagged = json!({"action": "cancel", "tag": "page 2"});
+        let found = post(&stage, "jobs/batches/preview", tagged.clone()).await;
+        let expected = json!({"jobs": 1, "at_least": false, "newest": [ids[2]]});
+        assert_eq!(found.expect(200), expected);
+        let id = post(&stage, "jobs/batches", tagged).await.expect(201)["id"].clone();
+        let shown = stage.get(&stage.viewer, &format!("jobs/batches/{id}")).await;
+        assert_eq!(shown["filter"]["tag"], "page 2");
+        let stopped = post(&stage, &format!("jobs/batches/{id}/stop"), json!({})).await;
+        stopped.expect(200);
         let which = json!({"action": "cancel", "kind": "print"});
         let found = post(&stage, "jobs/batches/preview", which.clone()).await;
         let mut newest = ids[..4].to_vec();
@@ -60,7 +70,7 @@ async fn a_batch_is_previewed_submitted_followed_and_stopped() {
             ("ended_at", Value::Null),
             (
                 "filter",
-                json!({"state": null, "queue": null, "kind": "print", "dead_letters": false}),
+                json!({"state": null, "queue": null, "kind": "print", "tag": null, "dead_letters": false}),
             ),
         ] {
             assert_eq!(shown[member], value, "{member}");
@@ -147,7 +157,10 @@ async fn what_is_no_batch_is_refused_by_name() {
             (json!({"action": "cancel", "queue": "nowhere"}), "queue"),
             (json!({"action": "cancel", "kind": ""}), "kind"),
             (json!({"action": "cancel", "state": "gone"}), "state"),
-            (json!({"action": "cancel", "kind": "a", "tag": "b"}), "tag"),
+            (
+                json!({"action": "cancel", "kind": "a", "tags": "b"}),
+                "tags",
+            ),
         ] {
             for route in ["jobs/batches/preview", "jobs/batches"] {
                 let answer = post(&stage, route, body.clone()).await;

@@ -28,7 +28,8 @@ async fn dead_letters_are_looked_at_retried_and_purged() {
         let mut ids = Vec::new();
         for n in 0..6 {
             let kind = if n < 4 { "print" } else { "scan" };
-            ids.push(stage.enqueued(&stage.producer, json!({"kind": kind})).await);
+            let job = json!({"kind": kind, "tags": [format!("page {n}")]});
+            ids.push(stage.enqueued(&stage.producer, job).await);
         }
         let others = stage
             .enqueued(&stage.colleague, json!({"kind": "print"}))
@@ -51,6 +52,8 @@ async fn dead_letters_are_looked_at_retried_and_purged() {
             stage.ids(&stage.viewer, "dlq?kind=scan&limit=1").await,
             [ids[5]]
         );
+        let tagged = stage.ids(&stage.viewer, "dlq?tag=page+4").await;
+        assert_eq!(tagged, [ids[4]]);
         let listed = stage.get(&stage.viewer, "dlq?kind=scan").await;
         for (member, value) in [
             ("dlq_reason", json!("terminal_error")),
@@ -121,11 +124,11 @@ async fn many(stage: &Stage, ids: &[i64]) {
                 "{path}"
             );
         }
-        let wrong = Some(json!({"tag": "a", "all": true}));
+        let wrong = Some(json!({"tags": "a", "all": true}));
         let answer = console.send("POST", path, operator, wrong).await;
         assert_eq!(
             answer.refused(),
-            (400, "invalid_params", Some("tag")),
+            (400, "invalid_params", Some("tags")),
             "{path}"
         );
         let wrong = Some(json!({"queue": "nowhere"}));
@@ -148,14 +151,22 @@ async fn many(stage: &Stage, ids: &[i64]) {
     };
     let nothing = done("dlq/bulk-purge", json!({"before": "2000-01-01T00:00:00Z"})).await;
     assert_eq!(nothing, json!({"count": 0, "complete": true}));
+    for path in ["dlq/bulk-retry", "dlq/bulk-purge"] {
+        let none = done(path, json!({"tag": "page 9"})).await;
+        assert_eq!(none, json!({"count": 0, "complete": true}));
+    }
+    let purged = done("dlq/bulk-purge", json!({"tag": "page 5"})).await;
+    assert_eq!(purged, json!({"count": 1, "complete": true}));
+    let retried = done("dlq/bulk-retry", json!({"tag": "page 3"})).await;
+    assert_eq!(retried, json!({"count": 1, "complete": true}));
     let retried = done(
         "dlq/bulk-retry",
         json!({"kind": "print", "queue": "default"}),
     )
     .await;
-    assert_eq!(retried, json!({"count": 3, "complete": true}));
-    assert_eq!(stage.ids(&stage.viewer, "dlq").await, [ids[5], ids[4]]);
+    assert_eq!(retried, json!({"count": 2, "complete": true}));
+    assert_eq!(stage.ids(&stage.viewer, "dlq").await, [ids[4]]);
     let purged = done("dlq/bulk-purge", json!({"all": true})).await;
-    assert_eq!(purged, json!({"count": 2, "complete": true}));
+    assert_eq!(purged, json!({"count": 1, "complete": true}));
     assert_eq!(stage.ids(&stage.viewer, "dlq").await, [0_i64; 0]);
 }

@@ -140,6 +140,9 @@ async fn life(db: &TestDatabase, mode: Mode) {
         assert!(sees || answer.refused() == (404, "not_found", None));
         let listed = stage.ids(token, "jobs?state=available&kind=print").await;
         assert_eq!(listed.contains(&id), sees);
+        let tagged = stage.ids(token, "jobs?tag=paper&limit=1").await;
+        assert_eq!(tagged.contains(&id), sees);
+        assert!(stage.ids(token, "jobs?tag=pape").await.is_empty());
     }
 
     // Who may cancel it.
@@ -404,7 +407,8 @@ async fn parameters_that_do_not_fit_are_named() {
         for (path, expected) in [
             ("jobs?state=gone", "state"),
             ("jobs?queue=nowhere", "queue"),
-            ("jobs?tag=a", "tag"),
+            ("jobs?tag=", "tag"),
+            ("jobs?tags=a", "tags"),
             ("jobs?limit=1001", "limit"),
             ("jobs?before_id=-1", "before_id"),
             ("jobs/99999999999999999999", "id"),

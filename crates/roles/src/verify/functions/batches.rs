@@ -7,8 +7,8 @@ const VIEWERS: &[&str] = &["viewer", "operator"];
 /// Every function of batches and retention.
 pub(super) const FUNCTIONS: &[EngineFunction] = &[
     function(
-        "rolegate.check_batch(text,text,text,text,boolean,text,integer)",
-        "select rolegate.check_batch('cancel', null, null, 'x', false, null, null)",
+        "rolegate.check_batch(text,text,text,text,text,boolean,text,integer)",
+        "select rolegate.check_batch('cancel', null, null, 'x', null, false, null, null)",
         NOBODY,
         None,
     ),
@@ -19,13 +19,13 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.preview_batch(text,text,text,text,boolean,text,integer)",
+        "rolegate.preview_batch(text,text,text,text,text,boolean,text,integer)",
         "select rolegate.preview_batch('cancel', only_kind => 'x')",
         OPERATOR,
         None,
     ),
     function(
-        "rolegate.submit_batch(text,text,text,text,boolean,text,integer,text)",
+        "rolegate.submit_batch(text,text,text,text,text,boolean,text,integer,text)",
         "select rolegate.submit_batch('cancel', only_kind => 'x')",
         OPERATOR,
         None,

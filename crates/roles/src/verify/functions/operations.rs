@@ -50,8 +50,8 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.list_places(text,text,text,boolean,bigint,integer)",
-        "select rolegate.list_places(null, null, null, false, null, 1)",
+        "rolegate.list_places(text,text,text,text,boolean,bigint,integer)",
+        "select rolegate.list_places(null, null, null, null, false, null, 1)",
         NOBODY,
         None,
     ),
@@ -62,13 +62,13 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.list_jobs(text,text,text,bigint,integer)",
+        "rolegate.list_jobs(text,text,text,text,bigint,integer)",
         "select rolegate.list_jobs()",
         READERS,
         None,
     ),
     function(
-        "rolegate.dead_letters(text,text,bigint,integer)",
+        "rolegate.dead_letters(text,text,text,bigint,integer)",
         "select rolegate.dead_letters()",
         READERS,
         None,
@@ -116,13 +116,13 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.retry_dead_letters(text,text,timestamp with time zone,integer)",
+        "rolegate.retry_dead_letters(text,text,text,timestamp with time zone,integer)",
         "select rolegate.retry_dead_letters(only_kind => '')",
         OPERATOR,
         None,
     ),
     function(
-        "rolegate.purge_dead_letters(text,text,timestamp with time zone,integer)",
+        "rolegate.purge_dead_letters(text,text,text,timestamp with time zone,integer)",
         "select rolegate.purge_dead_letters(before => '-infinity')",
         OPERATOR,
         None,

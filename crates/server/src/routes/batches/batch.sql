@@ -5,6 +5,7 @@ pg_catalog.json_build_object(
         'state', b.only_state,
         'queue', b.only_queue,
         'kind', b.only_kind,
+        'tag', b.only_tag,
         'dead_letters', b.dead_letters),
     'to_queue', b.to_queue,
     'to_priority', b.to_priority,

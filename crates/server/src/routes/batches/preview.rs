@@ -13,7 +13,7 @@ use crate::routes::{admin, describe};
 
 const PREVIEW: &str = "select pg_catalog.json_build_object(
         'jobs', p.jobs, 'at_least', p.at_least, 'newest', p.newest)
-    from rolegate.preview_batch($1, $2, $3, $4, $5, $6, $7::integer) p";
+    from rolegate.preview_batch($1, $2, $3, $4, $5, $6, $7, $8::integer) p";
 
 pub(crate) async fn handle(asked: Asked, body: Body) -> Response {
     asked.answer(preview(&asked, body).await)

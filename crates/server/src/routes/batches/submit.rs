@@ -15,7 +15,7 @@ use crate::routes::admin::{self, TEXT};
 use crate::routes::asked::Asked;
 use crate::routes::{describe, rounds, rpc};
 
-const SUBMIT: &str = "select rolegate.submit_batch($1, $2, $3, $4, $5, $6, $7::integer, $8)";
+const SUBMIT: &str = "select rolegate.submit_batch($1, $2, $3, $4, $5, $6, $7, $8::integer, $9)";
 
 pub(crate) async fn handle(asked: Asked, body: Body) -> Response {
     asked.answer(submit(&asked, body).await)

@@ -8,7 +8,7 @@ use super::{CHANGING, MAX_REASON};
 use crate::problem::Problem;
 use crate::routes::admin::{BOOL, INT8, TEXT};
 use crate::routes::describe;
-use crate::routes::jobs::{MAX_NAME, STATES, refusal, unknown_queue};
+use crate::routes::jobs::{MAX_NAME, MAX_TAG, STATES, refusal, unknown_queue};
 use crate::routes::members::Members;
 
 pub(super) const ACTIONS: [&str; 3] = ["cancel", "retry", "move"];
@@ -20,17 +20,19 @@ pub(super) struct Which {
     state: Option<String>,
     queue: Option<String>,
     kind: Option<String>,
+    tag: Option<String>,
     dead_letters: bool,
     to_queue: Option<String>,
     to_priority: Option<i64>,
 }
 
 /// Its members.
-pub(super) const MEMBERS: [&str; 7] = [
+pub(super) const MEMBERS: [&str; 8] = [
     "action",
     "state",
     "queue",
     "kind",
+    "tag",
     "dead_letters",
     "to_queue",
     "to_priority",
@@ -47,6 +49,7 @@ impl Which {
             state: members.choice("state", &STATES)?,
             queue: members.text("queue", MAX_NAME)?,
             kind: members.text("kind", MAX_NAME)?,
+            tag: members.text("tag", MAX_TAG)?,
             dead_letters: members.flag("dead_letters")?.unwrap_or_default(),
             to_queue: members.text("to_queue", MAX_NAME)?,
             to_priority: members.number("to_priority", 1..=4)?,
@@ -92,12 +95,13 @@ impl Which {
             _ if state.is_none()
                 && self.queue.is_none()
                 && self.kind.is_none()
+                && self.tag.is_none()
                 && !self.dead_letters =>
             {
                 (
                     "queue",
                     "is missing, and so is any other filter",
-                    "Name `state`, `queue` or `kind`.",
+                    "Name `state`, `queue`, `kind` or `tag`.",
                 )
             }
             _ => return Ok(()),
@@ -106,7 +110,7 @@ impl Which {
         Err(Problem::at(path, what).hint(hint))
     }
 
-    /// The first seven parameters.
+    /// The first eight parameters.
     pub(super) fn bind(&self, statement: Statement) -> Statement {
         let priority = self.to_priority.map(|priority| priority.to_string());
         statement
@@ -114,6 +118,7 @@ impl Which {
             .param(TEXT, self.state.clone())
             .param(TEXT, self.queue.clone())
             .param(TEXT, self.kind.clone())
+            .param(TEXT, self.tag.clone())
             .param(BOOL, Some(self.dead_letters.to_string()))
             .param(TEXT, self.to_queue.clone())
             .param(INT8, priority)
@@ -145,6 +150,7 @@ pub(super) fn describe_body(reason: bool) -> Value {
             "state": {"enum": states, "description": "Needed to move, and to retry what is no dead letter."},
             "queue": name,
             "kind": name,
+            "tag": {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_TAG},
             "dead_letters": {"type": ["boolean", "null"], "description": "Only dead letters, to retry."},
             "to_queue": name,
             "to_priority": {"type": ["integer", "null"], "minimum": 1, "maximum": 4},

@@ -13,18 +13,18 @@ use serde_json::{Value, json};
 use crate::problem::Problem;
 use crate::routes::admin::{self, TEXT, TIMESTAMPTZ};
 use crate::routes::asked::Asked;
-use crate::routes::jobs::{MAX_NAME, refusal};
+use crate::routes::jobs::{MAX_NAME, MAX_TAG, refusal};
 use crate::routes::rounds::Rounds;
 use crate::routes::{describe, rpc};
 
-const MEMBERS: [&str; 4] = ["queue", "kind", "before", "all"];
+const MEMBERS: [&str; 5] = ["queue", "kind", "tag", "before", "all"];
 
 /// What is done, by which function, and who may.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bulk {
     /// As scopes name it.
     pub(super) function: &'static str,
-    /// `$1` queue, `$2` kind, `$3` before which time they ended; gives `n` and that time.
+    /// `$1` queue, `$2` kind, `$3` tag, `$4` before which time they ended; gives `n` and that time.
     pub(super) sql: &'static str,
     pub(super) needs: &'static str,
     /// For the log.
@@ -50,12 +50,13 @@ pub(super) async fn run(asked: &Asked, body: Body, bulk: Bulk) -> Result<Respons
     let members = asked.members(body, &MEMBERS).await?;
     let queue = members.text("queue", MAX_NAME)?;
     let kind = members.text("kind", MAX_NAME)?;
+    let tag = members.text("tag", MAX_TAG)?;
     let mut before = members.time("before")?;
-    let filtered = queue.is_some() || kind.is_some() || before.is_some();
+    let filtered = queue.is_some() || kind.is_some() || tag.is_some() || before.is_some();
     // By name: nobody empties it by leaving something out.
     if !filtered && members.flag("all")? != Some(true) {
         return Err(Problem::at("all", "is missing, and so is a filter")
-            .hint("Name `queue`, `kind` or `before`, or say `\"all\": true`."));
+            .hint("Name `queue`, `kind`, `tag` or `before`, or say `\"all\": true`."));
     }
     let sql = session.database.sql.of(bulk.sql);
     let mut rounds = Rounds::begin();
@@ -63,6 +64,7 @@ pub(super) async fn run(asked: &Asked, body: Body, bulk: Bulk) -> Result<Respons
         let statement = Statement::once(sql.clone())
             .param(TEXT, queue.clone())
             .param(TEXT, kind.clone())
+            .param(TEXT, tag.clone())
             .param(TIMESTAMPTZ, before.clone());
         let round = admin::run(&session, statement, Access::ReadWrite)
             .await
@@ -101,6 +103,7 @@ pub(super) fn describe(id: &str, summary: &str) -> Value {
         "properties": {
             "queue": name,
             "kind": name,
+            "tag": {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_TAG},
             "before": {
                 "type": ["string", "null"], "format": "date-time",
                 "description": "Only those that failed before.",

@@ -13,8 +13,8 @@ pub(super) const NEEDS: &str = "Purging needs membership of rolegate_operator.";
 const BULK: Bulk = Bulk {
     function: "rolegate.purge_dead_letters",
     sql: "select pg_catalog.json_build_object(
-        'n', rolegate.purge_dead_letters($1, $2, t.before), 'before', t.before)
-    from (select coalesce($3, pg_catalog.clock_timestamp()) as before offset 0) t",
+        'n', rolegate.purge_dead_letters($1, $2, $3, t.before), 'before', t.before)
+    from (select coalesce($4, pg_catalog.clock_timestamp()) as before offset 0) t",
     needs: NEEDS,
     what: "purged",
 };

@@ -11,8 +11,8 @@ use crate::routes::jobs::retry;
 const BULK: Bulk = Bulk {
     function: "rolegate.retry_dead_letters",
     sql: "select pg_catalog.json_build_object(
-        'n', rolegate.retry_dead_letters($1, $2, t.before), 'before', t.before)
-    from (select coalesce($3, pg_catalog.clock_timestamp()) as before offset 0) t",
+        'n', rolegate.retry_dead_letters($1, $2, $3, t.before), 'before', t.before)
+    from (select coalesce($4, pg_catalog.clock_timestamp()) as before offset 0) t",
     needs: retry::NEEDS,
     what: "retried",
 };

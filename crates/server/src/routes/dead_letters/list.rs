@@ -13,7 +13,7 @@ use crate::routes::describe;
 use crate::routes::jobs::filter::{self, Filter};
 use crate::routes::jobs::{refusal, show};
 
-const PARAMETERS: [&str; 4] = ["queue", "kind", "before_id", "limit"];
+const PARAMETERS: [&str; 5] = ["queue", "kind", "tag", "before_id", "limit"];
 
 pub(crate) async fn handle(asked: Asked) -> Response {
     asked.answer(list(&asked).await)
@@ -25,6 +25,7 @@ async fn list(asked: &Asked) -> Result<Response, Problem> {
     let statement = Statement::once(session.database.sql.of(include_str!("list.sql")))
         .param(TEXT, filter.queue)
         .param(TEXT, filter.kind)
+        .param(TEXT, filter.tag)
         .param(INT8, filter.before.map(|id| id.to_string()))
         .param(INT8, Some(filter.limit.to_string()));
     let page = admin::run(&session, statement, Access::ReadOnly)

@@ -1,7 +1,7 @@
--- $1 queue, $2 kind, $3 below which place, $4 letters of a page.
+-- $1 queue, $2 kind, $3 tag, $4 below which place, $5 letters of a page.
 with looked as (
     select l.*, pg_catalog.row_number() over () as nth
-    from rolegate.dead_letters($1, $2, $3, $4::pg_catalog.int4) l
+    from rolegate.dead_letters($1, $2, $3, $4, $5::pg_catalog.int4) l
 )
 select pg_catalog.json_build_object(
     'rows', (
@@ -22,4 +22,4 @@ select pg_catalog.json_build_object(
     'next', (
         select l.next_before from looked l
         where l.nth = (select pg_catalog.count(*) from looked)
-            and (l.nth >= $4 or l.id is null)))
+            and (l.nth >= $5 or l.id is null)))

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{MAX_NAME, STATES};
+use super::{MAX_NAME, MAX_TAG, STATES};
 use crate::extract::QueryPairs;
 use crate::problem::Problem;
 use crate::routes::asked::{Asked, job_id};
@@ -22,6 +22,7 @@ pub(crate) struct Filter {
     pub(crate) state: Option<String>,
     pub(crate) queue: Option<String>,
     pub(crate) kind: Option<String>,
+    pub(crate) tag: Option<String>,
     pub(crate) before: Option<i64>,
     pub(crate) limit: u32,
 }
@@ -35,14 +36,14 @@ impl Filter {
             return Err(Problem::at("state", "is no state")
                 .hint(format!("There are: {}.", STATES.join(", "))));
         }
-        let name = |name: &str| {
+        let text = |name: &str, most: usize| {
             let value = query.once(name)?;
             if value.is_some_and(|value| {
-                value.is_empty() || value.chars().count() > MAX_NAME || value.contains('\0')
+                value.is_empty() || value.chars().count() > most || value.contains('\0')
             }) {
                 return Err(
                     Problem::at(name, "is empty, too long, or has a zero character")
-                        .hint(format!("1 to {MAX_NAME} characters.")),
+                        .hint(format!("1 to {most} characters.")),
                 );
             }
             Ok(value.map(str::to_owned))
@@ -67,8 +68,9 @@ impl Filter {
         };
         Ok(Self {
             state: state.map(str::to_owned),
-            queue: name("queue")?,
-            kind: name("kind")?,
+            queue: text("queue", MAX_NAME)?,
+            kind: text("kind", MAX_NAME)?,
+            tag: text("tag", MAX_TAG)?,
             before,
             limit,
         })
@@ -84,6 +86,10 @@ impl Filter {
                     "state" => (json!({"enum": STATES}), "Only jobs in this state."),
                     "queue" => (name.clone(), "Only jobs of this queue."),
                     "kind" => (name.clone(), "Only jobs of this kind."),
+                    "tag" => (
+                        json!({"type": "string", "minLength": 1, "maxLength": MAX_TAG}),
+                        "Only jobs with this tag.",
+                    ),
                     "before_id" => (
                         json!({"type": "integer", "format": "int64", "minimum": 1}),
                         "Where the page before has ended, from its header `Link`.",
@@ -141,7 +147,7 @@ pub(crate) fn describe_page(description: &str, items: &Value) -> Value {
 mod tests {
     use super::*;
 
-    const KNOWN: [&str; 5] = ["state", "queue", "kind", "before_id", "limit"];
+    const KNOWN: [&str; 6] = ["state", "queue", "kind", "tag", "before_id", "limit"];
 
     fn read(query: &str) -> Result<Filter, Problem> {
         Filter::read(&QueryPairs::parse(query), &KNOWN)
@@ -149,8 +155,10 @@ mod tests {
 
     #[test]
     fn filters_are_read_within_their_bounds() {
-        let filter = read("state=failed&queue=a&kind=b&before_id=7&limit=1000").expect("fits");
+        let filter =
+            read("state=failed&queue=a&kind=b&tag=%23c&before_id=7&limit=1000").expect("fits");
         assert_eq!((filter.before, filter.limit), (Some(7), 1000));
+        assert_eq!(filter.tag.as_deref(), Some("#c"));
         assert_eq!(read("").expect("fits").limit, 100);
         for (query, path) in [
             ("state=gone", "state"),
@@ -160,7 +168,8 @@ mod tests {
             ("before_id=x", "before_id"),
             ("limit=0", "limit"),
             ("limit=1001", "limit"),
-            ("tag=a", "tag"),
+            ("tag=", "tag"),
+            ("tags=a", "tags"),
             ("limit=1&limit=2", "limit"),
         ] {
             let problem = read(query).expect_err("it is refused");

@@ -13,7 +13,7 @@ use crate::routes::admin::{self, INT8, TEXT};
 use crate::routes::asked::{self, Asked};
 use crate::routes::describe;
 
-const PARAMETERS: [&str; 5] = ["state", "queue", "kind", "before_id", "limit"];
+const PARAMETERS: [&str; 6] = ["state", "queue", "kind", "tag", "before_id", "limit"];
 
 pub(crate) async fn handle(asked: Asked) -> Response {
     asked.answer(list(&asked).await)
@@ -26,6 +26,7 @@ async fn list(asked: &Asked) -> Result<Response, Problem> {
         .param(TEXT, filter.state)
         .param(TEXT, filter.queue)
         .param(TEXT, filter.kind)
+        .param(TEXT, filter.tag)
         .param(INT8, filter.before.map(|id| id.to_string()))
         .param(INT8, Some(filter.limit.to_string()));
     let page = admin::run(&session, statement, Access::ReadOnly)

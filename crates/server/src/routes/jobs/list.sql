@@ -1,7 +1,7 @@
--- $1 state, $2 queue, $3 kind, $4 below which place, $5 jobs of a page.
+-- $1 state, $2 queue, $3 kind, $4 tag, $5 below which place, $6 jobs of a page.
 with looked as (
     select l.*, pg_catalog.row_number() over () as nth
-    from rolegate.list_jobs($1, $2, $3, $4, $5::pg_catalog.int4) l
+    from rolegate.list_jobs($1, $2, $3, $4, $5, $6::pg_catalog.int4) l
 )
 select pg_catalog.json_build_object(
     'rows', (
@@ -25,4 +25,4 @@ select pg_catalog.json_build_object(
     'next', (
         select l.next_before from looked l
         where l.nth = (select pg_catalog.count(*) from looked)
-            and (l.nth >= $5 or l.id is null)))
+            and (l.nth >= $6 or l.id is null)))
