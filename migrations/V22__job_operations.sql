@@ -135,8 +135,9 @@ $$;
 revoke execute on function rolegate.cancel(bigint, text) from public;
 grant execute on function rolegate.cancel(bigint, text) to rolegate_producer, rolegate_operator;
 
--- A job that failed or was cancelled goes back to its lane, with all its attempts before it and its
--- errors behind it. False if it is not there. Its unique key is its own again only if nobody could
+-- A job that failed or was cancelled, or waits for an answer from outside, goes back to its lane, with all
+-- its attempts before it and its errors behind it. False if it is none of these; the answer comes too late
+-- from then on. Its unique key is its own again only if nobody could
 -- have taken it meanwhile (`unique_for`); else it has none any more.
 create function rolegate.retry(
     job_id bigint, queue text default null, priority integer default null,
@@ -149,6 +150,8 @@ as $$
 declare
     lock_timeout text;
     e rolegate.job_ended;
+    j rolegate.job;
+    target integer;
 begin
     if run_at = 'infinity' then
         raise exception using
@@ -174,9 +177,23 @@ begin
                 e.max_attempts, e.flags, e.kind, e.principal, coalesce(retry.args, e.args),
                 e.options),
             run_at, 'operator');
+    else
+        j := rolegate.unpark_job(job_id);
+        if j.id is not null then
+            target := rolegate.other_lane(j.lane, queue, priority);
+            perform rolegate.requeue_job(
+                rolegate.job_row(
+                    j.id, j.enqueued_at, target, 0::smallint, j.max_attempts, j.flags & ~32::smallint,
+                    j.kind, j.principal, coalesce(retry.args, j.args), j.options),
+                run_at, 'operator');
+            if j.flags & 2 <> 0 then
+                -- As between two attempts; and the place it had was one of the other queue.
+                perform rolegate.leave_places(job_id, target / 4 <> j.lane / 4);
+            end if;
+        end if;
     end if;
     perform pg_catalog.set_config('lock_timeout', lock_timeout, true);
-    return e.root is not null;
+    return e.root is not null or j.id is not null;
 end
 $$;
 revoke execute on function rolegate.retry(bigint, text, integer, timestamptz, jsonb) from public;

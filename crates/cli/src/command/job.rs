@@ -76,7 +76,7 @@ pub(crate) enum Job {
     /// Enqueues a job, and prints its id.
     #[command(after_help = ENQUEUE_EXAMPLES)]
     Enqueue(Box<Enqueue>),
-    /// Runs a job again that failed or was cancelled, with all its attempts.
+    /// Runs a job again that failed, was cancelled or waits for a callback, with all its attempts.
     #[command(after_help = RETRY_EXAMPLES)]
     Retry {
         /// Its id.
@@ -212,7 +212,9 @@ pub(crate) async fn run(command: Job) -> anyhow::Result<ExitCode> {
                 run_at,
             } = place;
             if !value(&target, sql, &[&id, &queue, &priority, &run_at, &args]).await? {
-                anyhow::bail!("job {id} has not failed and was not cancelled, or is not there");
+                anyhow::bail!(
+                    "job {id} has not failed, was not cancelled and waits for no callback, or is not there"
+                );
             }
             say("retried");
         }

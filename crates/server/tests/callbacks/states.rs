@@ -260,6 +260,19 @@ async fn a_callback_of_an_attempt_that_ended_otherwise_is_gone() {
         desk.superuser.query(&sql, &[]).await.unwrap();
         gone(&id).await;
         assert_eq!(desk.place(job.root).await, "cancelled cancelled 0");
+        // An operator has it run again: that attempt has a callback of its own.
+        let (job, id) = desk.parked().await;
+        let sql = format!("select rolegate.retry({})", job.root);
+        assert_eq!(desk.value(&sql).await, true);
+        gone(&id).await;
+        assert_eq!(desk.place(job.root).await, "lane 0");
+        let again = desk.claim().await.expect("it is back");
+        assert_eq!(again.root, job.root);
+        let own = desk.register(&again, 60.0, true).await.unwrap();
+        desk.park(&again).await;
+        gone(&id).await;
+        let answer = receiver.call(&own, Action::Complete, "").await;
+        assert_eq!(answer.state(), "completed");
         // The worker was lost; an early call is void, and the job runs again.
         let job = desk.job().await;
         let id = desk.register(&job, 60.0, true).await.unwrap();

@@ -41,7 +41,7 @@ pub(crate) fn describe() -> Value {
     });
     json!({
         "operationId": "retryJobs",
-        "summary": "Runs several jobs again that failed or were cancelled, in one transaction",
+        "summary": "Runs several jobs again that failed, were cancelled or wait for a callback, in one transaction",
         "description": "For members of rolegate_operator. Others are left out of the answer.",
         "parameters": [describe::database()],
         "requestBody": describe::body(&body, true),

@@ -44,7 +44,7 @@ pub(crate) async fn retry(asked: &Asked, body: Body, sql: &str) -> Result<Respon
     let job = job.ok_or_else(no_such_job)?;
     if retried.as_deref() != Some(b"t") {
         return Err(Problem::new(ErrorCode::JobConflict)
-            .message("The job has not failed and was not cancelled, or is no dead letter."));
+            .message("The job has not failed, was not cancelled and waits for no callback; or is no dead letter."));
     }
     tracing::info!(
         request_id = %asked.context.id, job = id,
@@ -70,7 +70,7 @@ pub(crate) fn changes() -> Value {
 pub(crate) fn describe() -> Value {
     json!({
         "operationId": "retryJob",
-        "summary": "Runs a job again that failed or was cancelled",
+        "summary": "Runs a job again that failed, was cancelled or waits for a callback",
         "description": "For members of rolegate_operator. It has all its attempts again, and runs for \
                         whoever enqueued it. What is left out stays as it was.",
         "parameters": [describe::database(), describe::job_id()],
