@@ -8,6 +8,7 @@
 
 mod cron_step;
 mod depth;
+mod foreign;
 mod horizon;
 mod leader;
 pub mod metrics;

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::foreign::Foreign;
 use super::pace::Pace;
 use super::steps::{Due, Steps};
 use super::{MaintenanceConfig, MaintenanceError, metrics, ring, session};
@@ -59,10 +60,12 @@ async fn stand_by_and_lead(
     config: &Arc<MaintenanceConfig>,
 ) -> Result<Infallible, MaintenanceError> {
     let steps = Steps::open(config).await?;
+    let mut foreign = Foreign::default();
     let term = loop {
         if let Some(term) = steps.lead().await? {
             break term;
         }
+        foreign.look(&steps).await?;
         sleep(STAND_BY).await;
     };
     let for_ring = Steps::open(config).await?;

@@ -1,5 +1,7 @@
 //! The leader of the maintenance loses its connection while it works.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rolegate_testkit::for_each_version;
@@ -132,6 +134,65 @@ async fn a_lock_that_is_held_keeps_no_other_worker_from_being_rescued() {
             let sql = "select rolegate.unregister_worker($1)";
             worker.query_one(sql, &[&last]).await.unwrap();
         }
+    })
+    .await;
+}
+
+/// Lines of the log.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_the_key_while_nobody_leads_is_named() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    for_each_version(async |db| {
+        let stage = Stage::new(db).await;
+        let named = || -> Vec<(i64, String)> {
+            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            text.lines()
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+                .map(|mut line| line["fields"].take())
+                .filter(|event| event["message"] == "leader_key_held")
+                .map(|event| {
+                    (
+                        event["pid"].as_i64().unwrap(),
+                        event["role"].as_str().unwrap().to_owned(),
+                    )
+                })
+                .collect()
+        };
+        let holder = db.superuser().await;
+        let take = "select pg_backend_pid() from pg_advisory_lock(rolegate.leader_lock_key())";
+        let pid: i32 = holder.query_one(take, &[]).await.unwrap().get(0);
+        let waiting = stage.lead();
+        // Two looks are two seconds apart; a third one says nothing more.
+        pause(7000).await;
+        assert_eq!(named(), [(i64::from(pid), "postgres".to_owned())]);
+        let give = "select pg_advisory_unlock_all()";
+        holder.query_one(give, &[]).await.unwrap();
+        eventually(&stage.superuser, LEADS).await;
+        // A leader is nobody whom the others name.
+        let second = stage.lead();
+        pause(5000).await;
+        assert_eq!(named().len(), 1);
+        lines.0.lock().unwrap().clear();
+        assert!(waiting.stop().await && second.stop().await);
     })
     .await;
 }

@@ -19,6 +19,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         Some("22023"),
     ),
     function(
+        "rolegate.leader_key_holders()",
+        "select rolegate.leader_key_holders()",
+        MAINTENANCE,
+        None,
+    ),
+    function(
         "rolegate.maintenance_leader()",
         "select rolegate.maintenance_leader()",
         &["operator", "viewer"],
