@@ -1,6 +1,8 @@
 //! Jobs whose kind is a SQL function: they run as whoever enqueued them, with the rights he has when
 //! they run.
 
+mod principals;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ const FUNCTIONS: &str = "
         insert into public.seen (org, n) values (rolegate.claim('org'), n);
         return n;
     end $$;
+    create function api.claimed() returns jsonb language sql stable as 'select rolegate.claims()';
     create function api.refuses() returns void language plpgsql as $$
     begin raise exception 'not today' using errcode = 'PT503'; end $$;
     create function api.sleeps() returns void language sql as 'select pg_sleep(60)';
@@ -38,7 +41,15 @@ const FUNCTIONS: &str = "
 ";
 
 async fn ready(db: &TestDatabase, mode: Mode) -> (Gateway, String, Worker, Client) {
-    let admitted = match mode {
+    let options = Options {
+        mode,
+        ..Options::default()
+    };
+    ready_with(db, options).await
+}
+
+async fn ready_with(db: &TestDatabase, options: Options) -> (Gateway, String, Worker, Client) {
+    let admitted = match options.mode {
         Mode::Login => Admitted::Login,
         Mode::Assume => Admitted::Assume,
     };
@@ -55,10 +66,6 @@ async fn ready(db: &TestDatabase, mode: Mode) -> (Gateway, String, Worker, Clien
         ))
         .await
         .expect("granted");
-    let options = Options {
-        mode,
-        ..Options::default()
-    };
     let gateway = Gateway::start_with(db, options).await;
     let worker = work(&gateway, db).await;
     (gateway, clerk, worker, superuser)
