@@ -57,6 +57,54 @@ async fn whoever_sleeps_is_woken_once_for_each_statement() {
     .await;
 }
 
+/// Each way of enqueueing. A note costs the commits of all producers a lock, so nobody is told who is awake.
+#[tokio::test]
+async fn enqueueing_tells_nobody_unless_a_worker_sleeps() {
+    for_each_version(async |db| {
+        let stage = Stage::new(db).await;
+        let other = "select rolegate.create_queue('other')";
+        stage.run(other).await;
+        let mut heard = listen(db).await;
+        let ways = [
+            "select rolegate.enqueue('x')",
+            "select rolegate.enqueue('x', tags => '{a}', deadline => '1 s')",
+            "select rolegate.enqueue_many('x', array['1', '2']::jsonb[])",
+            "select rolegate.enqueue_many('x', '{}'), rolegate.enqueue('x')",
+        ];
+        let sleeper = db.connect_as("rolegate_worker").await;
+        let queue = "select id from rolegate.job_queue where name = 'default'";
+        let default: i32 = stage.superuser.query_one(queue, &[]).await.unwrap().get(0);
+        let sleeps = format!("select cardinality(rolegate.await_jobs('{{{default}}}')) = 1");
+        for _ in 0..2 {
+            for way in ways {
+                stage.producer.batch_execute(way).await.unwrap();
+            }
+            pause(200).await;
+            assert!(heard.try_recv().is_err(), "nobody sleeps");
+            eventually(&sleeper, &sleeps).await;
+            // Nobody waits for this one.
+            let elsewhere = "select rolegate.enqueue('x', queue => 'other')";
+            stage.producer.batch_execute(elsewhere).await.unwrap();
+            for way in ways {
+                stage.producer.batch_execute(way).await.unwrap();
+                let note = tokio::time::timeout(Duration::from_secs(10), heard.recv()).await;
+                assert_eq!(note.unwrap(), Some(default.to_string()), "{way}");
+            }
+            // What was rolled back is told to nobody.
+            let back = "begin; select rolegate.enqueue('x'); rollback";
+            stage.producer.batch_execute(back).await.unwrap();
+            pause(200).await;
+            assert!(heard.try_recv().is_err(), "once each");
+            // It is awake again.
+            sleeper
+                .batch_execute("select pg_advisory_unlock_all()")
+                .await
+                .unwrap();
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_leader_that_sleeps_moves_at_once() {
     for_each_version(async |db| {
