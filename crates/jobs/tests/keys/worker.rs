@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rolegate_jobs::{Handlers, Outcome, Worker, WorkerConfig};
 use rolegate_pg::EngineSql;
@@ -68,6 +68,62 @@ async fn a_worker_keeps_order_and_limits_and_is_not_held_up() {
         let most = most.load(Ordering::SeqCst);
         assert!((2..=4).contains(&most), "{most} at a time");
         table.is_clear().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_workers_keep_one_rate() {
+    for_each_version(async |db| {
+        let table = Table::lay(db).await;
+        table.limits("rate => 20, burst => 5").await;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let mut workers = Vec::new();
+        for number in 0..2 {
+            let seen = Arc::clone(&seen);
+            let handlers = Handlers::default().function("k", move |(): (), _| {
+                seen.lock().unwrap().push((Instant::now(), number));
+                async { Outcome::Completed(None) }
+            });
+            // So that neither takes all there is.
+            let config = WorkerConfig {
+                concurrency: 2,
+                prefetch: 2,
+                poll: Duration::from_millis(50),
+                ..WorkerConfig::default()
+            };
+            let sql = EngineSql::new("rolegate");
+            let login = Login::peer("rolegate_worker");
+            let endpoint = db.wire_endpoint();
+            let worker = Worker::start(&endpoint, &login, &sql, handlers, config);
+            workers.push(worker.await.unwrap());
+        }
+        let sql = "select rolegate.enqueue_many('k', array_fill('null'::jsonb, array[65]))";
+        table.run(sql).await;
+        for _ in 0..1000 {
+            if seen.lock().unwrap().len() == 65 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for worker in workers {
+            assert!(worker.stop().await);
+        }
+        let seen = seen.lock().unwrap().clone();
+        assert_eq!(seen.len(), 65);
+        for number in 0..2 {
+            let some = seen.iter().filter(|(_, worker)| *worker == number).count();
+            assert!(some > 5, "worker {number} ran {some}");
+        }
+        // Five at once, and sixty in three seconds; in a part of them, with what a claim is late.
+        for from in [0, 20, 40] {
+            let part = &seen[from..from + 25];
+            let took = part[24].0 - part[0].0;
+            assert!(took > Duration::from_millis(700), "20 in {took:?}");
+        }
+        let took = seen[64].0 - seen[0].0;
+        assert!(took > Duration::from_millis(2800), "{took:?}");
+        assert!(took < Duration::from_secs(6), "{took:?}");
     })
     .await;
 }
