@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod batches;
+mod letters;
 mod lists;
 mod operations;
 mod races;

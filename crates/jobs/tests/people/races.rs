@@ -15,7 +15,13 @@ const DRAIN: &str = "select rolegate.drain_queue('default')";
 
 /// Runs a statement about a job in `second` while `first` has an open transaction, which is committed
 /// when the statement waits for it.
-async fn behind<T>(on: &Stage, first: &Client, second: &Client, sql: &str, id: Option<i64>) -> T
+pub(crate) async fn behind<T>(
+    on: &Stage,
+    first: &Client,
+    second: &Client,
+    sql: &str,
+    id: Option<i64>,
+) -> T
 where
     T: for<'a> tokio_postgres::types::FromSql<'a>,
 {
