@@ -17,7 +17,8 @@ pub(crate) struct Modelled {
     pub(crate) state: State,
     pub(crate) attempt: i16,
     pub(crate) max_attempts: i16,
-    pub(crate) lane: i32,
+    /// Queue and priority.
+    pub(crate) lane: (usize, i32),
     /// When it was enqueued, and when that was committed, in steps.
     pub(crate) enqueued: usize,
     pub(crate) committed: usize,
@@ -72,6 +73,18 @@ impl Model {
             job.started = Some(self.starts);
         }
         assert!(self.running.insert(attempt, running).is_none());
+    }
+
+    /// Whether that is possible: what has ended is not cancelled. An attempt that runs is over.
+    pub(crate) fn cancelled(&mut self, root: i64) -> bool {
+        let job = self.jobs.get_mut(&root).expect("it was committed");
+        let ended = [State::Completed, State::Failed, State::Cancelled];
+        if ended.contains(&job.state) {
+            return false;
+        }
+        job.state = State::Cancelled;
+        self.running.retain(|_, running| running.root != root);
+        true
     }
 
     /// The attempt ended with this letter.

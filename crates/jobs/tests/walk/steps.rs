@@ -10,6 +10,7 @@ use crate::random::Random;
 
 const PRODUCERS: usize = 6;
 const WORKERS: usize = 3;
+const QUEUES: [&str; 2] = ["default", "other"];
 
 /// Jobs of an open transaction, by savepoint.
 type Open = Vec<Vec<(i64, Modelled)>>;
@@ -22,19 +23,25 @@ pub(crate) struct Walk {
     /// As the worker's and maintenance's own logins.
     worker: Client,
     maintenance: Client,
+    operator: Client,
     superuser: Client,
     workers: Vec<(i64, Vec<i32>)>,
     model: Model,
 }
 
 impl Walk {
-    pub(crate) async fn begin(db: &TestDatabase, producer: &str, random: Random) -> Self {
+    pub(crate) async fn begin(
+        db: &TestDatabase,
+        producer: &str,
+        operator: &str,
+        random: Random,
+    ) -> Self {
         let superuser = db.superuser().await;
         superuser
             .batch_execute(
                 "truncate rolegate.job, rolegate.job_claim, rolegate.job_outcome, rolegate.job_deferred, \
                      rolegate.job_ended, rolegate.job_worker, rolegate.job_declaration, \
-                     rolegate.job_turn; \
+                     rolegate.job_turn, rolegate.job_tombstone; \
                  insert into rolegate.job_turn (segment) values (0); \
                  update rolegate.job_setting set completed_retention = '0'",
             )
@@ -51,6 +58,7 @@ impl Walk {
             producers,
             worker: db.connect_as("rolegate_worker").await,
             maintenance: db.connect_as("rolegate_maintenance").await,
+            operator: db.connect_as(operator).await,
             superuser,
             workers: Vec::new(),
             model: Model::default(),
@@ -63,8 +71,9 @@ impl Walk {
     }
 
     async fn register(&self) -> (i64, Vec<i32>) {
-        let sql = "select * from rolegate.register_worker('walk', '', '{default}')";
-        let row = self.worker.query_one(sql, &[]).await.unwrap();
+        let sql = "select * from rolegate.register_worker('walk', '', $1)";
+        let queues: &[&str] = &QUEUES;
+        let row = self.worker.query_one(sql, &[&queues]).await.unwrap();
         (row.get(0), row.get(1))
     }
 
@@ -78,6 +87,7 @@ impl Walk {
             85..88 => self.lose_a_worker().await,
             88..91 => self.promote().await,
             91..94 => self.pulse().await,
+            94..96 => self.cancel().await,
             _ => {
                 self.turn_the_ring().await;
             }
@@ -107,10 +117,12 @@ impl Walk {
         let max_attempts = self.random.one_of(&[1, 2, 3, 25]);
         let priority = self.random.one_of(&[1, 2, 2, 2, 4]);
         let later = self.random.percent(10);
+        let queue = self.random.below(QUEUES.len());
         let sql = "select rolegate.enqueue('walk', max_attempts => $1::int, priority => $2::int, \
-             run_at => case when $3 then clock_timestamp() + interval '1 hour' end)";
+             run_at => case when $3 then clock_timestamp() + interval '1 hour' end, queue => $4)";
+        let max = i32::from(max_attempts);
         let row = self.producers[nth]
-            .query_one(sql, &[&i32::from(max_attempts), &priority, &later])
+            .query_one(sql, &[&max, &priority, &later, &QUEUES[queue]])
             .await
             .unwrap();
         let job = Modelled {
@@ -121,7 +133,7 @@ impl Walk {
             },
             attempt: 0,
             max_attempts,
-            lane: priority,
+            lane: (queue, priority),
             enqueued: self.now,
             committed: 0,
             // It is not compared with those that were not deferred.
@@ -296,6 +308,20 @@ impl Walk {
         }
     }
 
+    /// Somebody cancels some jobs, in whatever state they are.
+    async fn cancel(&mut self) {
+        for _ in 0..self.random.one_of(&[1, 5, 30]) {
+            if self.model.jobs.is_empty() {
+                return;
+            }
+            let nth = self.random.below(self.model.jobs.len());
+            let id = *self.model.jobs.keys().nth(nth).unwrap();
+            let sql = "select rolegate.cancel($1, 'enough')";
+            let row = self.operator.query_one(sql, &[&id]).await.unwrap();
+            assert_eq!(row.get::<_, bool>(0), self.model.cancelled(id), "job {id}");
+        }
+    }
+
     /// A worker says which claim is its lowest open one.
     async fn pulse(&mut self) {
         let nth = self.random.below(WORKERS);
@@ -414,7 +440,9 @@ impl Walk {
 
     /// In a lane, a job that was committed before another was enqueued was started before it.
     pub(crate) fn check_order(&self) {
-        for lane in 1..=4 {
+        let lanes =
+            (0..QUEUES.len()).flat_map(|queue| (1..=4).map(move |priority| (queue, priority)));
+        for lane in lanes {
             let mut started: Vec<&Modelled> = self
                 .model
                 .jobs
