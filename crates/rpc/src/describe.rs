@@ -37,7 +37,7 @@ mod openrpc;
 pub use capabilities::capabilities;
 pub use comment::Documentation;
 pub use json_schema::{Named, Schemas};
-pub use openapi::{OpenApi, openapi};
+pub use openapi::{DescribedQueries, OpenApi, openapi};
 pub use openrpc::openrpc;
 
 #[cfg(test)]

@@ -210,6 +210,13 @@ async fn anonymous(session: &Session) -> Result<Option<Session>, Problem> {
     }))
 }
 
+/// Whether any query of this caller is answered.
+pub(crate) fn is_answered(session: &Session) -> bool {
+    let config = &session.database.config;
+    let nobody = session.caller.principal.kind == CredentialKind::Anonymous;
+    check_answered(session).is_ok() && (!nobody || config.queries == Queries::Public)
+}
+
 fn check_answered(session: &Session) -> Result<(), Problem> {
     if session.database.config.queries == Queries::Off {
         return Err(Problem::new(ErrorCode::NotFound)

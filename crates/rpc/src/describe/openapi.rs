@@ -22,6 +22,8 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 const COMPONENTS: &str = include_str!("openapi/components.json");
 const ENVELOPE_PATH: &str = include_str!("openapi/envelope_path.json");
 const LOGIN_PATH: &str = include_str!("openapi/login_path.json");
+/// What is of queries: paths, which are the process's and not of one database, and components.
+const QUERIES: &str = include_str!("openapi/queries.json");
 
 /// What the document says besides its functions.
 #[derive(Debug, Clone)]
@@ -38,6 +40,17 @@ pub struct OpenApi<'c> {
     pub anonymous: bool,
     /// The password login is on.
     pub login: bool,
+    /// Queries, if this caller may ask any.
+    pub queries: Option<DescribedQueries>,
+}
+
+/// How a database answers queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DescribedQueries {
+    /// Some are answered without a token.
+    pub public: bool,
+    /// There is more than one database, so that a query has to name its own.
+    pub named: bool,
 }
 
 /// The document, with a real path for each method.
@@ -62,6 +75,9 @@ pub fn openapi(config: &OpenApi<'_>, snapshot: &Snapshot, functions: &[Arc<Funct
     if let Some(Value::Object(all)) = components.get_mut("schemas") {
         all.extend(schemas.into_components());
     }
+    if let Some(queries) = config.queries {
+        add_queries(queries, config, &mut paths, &mut components);
+    }
     let mut security = vec![json!({"bearer": []})];
     if config.anonymous {
         security.push(json!({}));
@@ -78,6 +94,45 @@ pub fn openapi(config: &OpenApi<'_>, snapshot: &Snapshot, functions: &[Arc<Funct
         document["servers"] = json!([{"url": server}]);
     }
     document
+}
+
+/// The paths that queries have. The database they name is the one that is described.
+fn add_queries(
+    queries: DescribedQueries,
+    config: &OpenApi<'_>,
+    paths: &mut Map<String, Value>,
+    components: &mut Value,
+) {
+    let mut parts = fixed(QUERIES);
+    let own = &mut parts["components"];
+    own["parameters"]["QueryDatabase"]["schema"] = json!({"const": config.database});
+    own["parameters"]["QueryDatabase"]["required"] = queries.named.into();
+    let query = &mut own["schemas"]["Query"];
+    query["properties"]["database"]["const"] = config.database.into();
+    if queries.named {
+        query["required"] = json!(["sql", "database"]);
+        query["examples"][0]["database"] = config.database.into();
+    }
+    if config.anonymous && !queries.public {
+        for (path, method) in [
+            ("/query", "post"),
+            ("/query", "get"),
+            ("/query/explain", "post"),
+        ] {
+            parts["paths"][path][method]["security"] = json!([{"bearer": []}]);
+        }
+    }
+    for kind in ["parameters", "schemas"] {
+        if let (Some(all), Value::Object(own)) = (
+            components.get_mut(kind).and_then(Value::as_object_mut),
+            parts["components"][kind].take(),
+        ) {
+            all.extend(own);
+        }
+    }
+    if let Value::Object(own) = parts["paths"].take() {
+        paths.extend(own);
+    }
 }
 
 fn segment(text: &str) -> String {

@@ -11,6 +11,7 @@ const CONFIG: OpenApi<'_> = OpenApi {
     server: Some("https://db.example"),
     anonymous: false,
     login: true,
+    queries: None,
 };
 
 /// Every reference of a document leads to something in it.
@@ -113,6 +114,65 @@ fn paths_get_only_for_functions_that_read_and_take_texts() {
     let document = openapi(&closed, &snapshot, snapshot.functions());
     assert!(document["paths"].get("/api/app/login").is_none());
     assert_eq!(document["security"], json!([{"bearer": []}, {}]));
+}
+
+#[test]
+fn queries_are_described_to_whom_they_are_answered() {
+    let snapshot = fixture::example();
+    let of = |queries, anonymous| {
+        let config = OpenApi {
+            anonymous,
+            queries,
+            ..CONFIG
+        };
+        openapi(&config, &snapshot, snapshot.functions())
+    };
+    let none = of(None, true).to_string();
+    assert!(!none.contains("\"/query") && !none.contains("QueryRows"));
+
+    let public = DescribedQueries {
+        public: true,
+        named: false,
+    };
+    let document = of(Some(public), true);
+    assert_references_resolve(&document);
+    let paths = document["paths"].as_object().expect("paths");
+    for path in [
+        "/query",
+        "/query/explain",
+        "/q/{hash}/{version}",
+        "/api/app",
+    ] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    let responses = &document["paths"]["/query"]["post"]["responses"];
+    assert!(responses["200"]["content"]["text/event-stream"].is_object());
+    assert!(responses["303"]["headers"]["Location"].is_object());
+    assert!(document["paths"]["/query"]["get"]["responses"]["304"].is_object());
+    assert!(document["paths"]["/q/{hash}/{version}"]["get"]["responses"]["410"].is_object());
+    // As of the document: with a token, or without.
+    assert!(document["paths"]["/query"]["post"]["security"].is_null());
+    let database = &document["components"]["parameters"]["QueryDatabase"];
+    assert_eq!(database["schema"], json!({"const": "app"}));
+    assert_eq!(database["required"], false);
+    // What is everybody's is still there.
+    assert!(document["components"]["schemas"]["Problem"].is_object());
+    assert!(document["components"]["parameters"]["IdempotencyKey"].is_object());
+
+    let private = DescribedQueries {
+        public: false,
+        named: true,
+    };
+    let document = of(Some(private), true);
+    let post = &document["paths"]["/query"]["post"];
+    assert_eq!(post["security"], json!([{"bearer": []}]));
+    let body = &document["components"]["schemas"]["Query"];
+    assert_eq!(body["required"], json!(["sql", "database"]));
+    assert_eq!(
+        document["components"]["parameters"]["QueryDatabase"]["required"],
+        true
+    );
+    insta::assert_json_snapshot!(document["paths"]["/query"]["get"]);
 }
 
 #[test]

@@ -9,14 +9,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use rolegate_model::ErrorCode;
 use rolegate_pg::catalog::{Function, Snapshot};
-use rolegate_rpc::describe::{self, OpenApi};
+use rolegate_rpc::describe::{self, DescribedQueries, OpenApi};
 use serde_json::Value;
 
 use super::{rpc, session};
 use crate::call::Session;
-use crate::config::Mode;
+use crate::config::{Mode, Queries};
 use crate::extract::PathParts;
 use crate::problem::Problem;
+use crate::query;
 use crate::request::RequestContext;
 use crate::router::App;
 
@@ -67,6 +68,7 @@ async fn document(
             server: app.config().public_url.as_deref(),
             anonymous: session.database.config.anonymous.is_some(),
             login: session.database.password.is_some(),
+            queries: queries(app, &session),
         };
         Ok(describe(&config, &snapshot, &functions).to_string())
     };
@@ -81,6 +83,14 @@ async fn document(
         }
         Err(problem) => Problem::into_response_for(problem, context),
     }
+}
+
+/// How queries of this caller are answered; `None` if none is.
+fn queries(app: &App, session: &Session) -> Option<DescribedQueries> {
+    query::is_answered(session).then(|| DescribedQueries {
+        public: session.database.config.queries == Queries::Public,
+        named: app.databases().nth(1).is_some(),
+    })
 }
 
 /// What the caller could call right now: by the database's grants, the token's scopes and the

@@ -103,6 +103,13 @@ impl Setting {
         outcome(self.ask(Some(&self.token), &json!({"sql": sql}))).await
     }
 
+    /// Whether the document that this caller gets has queries in it.
+    async fn described(&self, token: Option<&str>) -> bool {
+        let (status, _, body) = outcome(self.gateway.get("/openapi.json", token)).await;
+        assert_eq!(status, 200, "{body}");
+        body.contains("\"/query\":{")
+    }
+
     /// The rows for the member.
     async fn rows(&self, body: &Value) -> Value {
         let answer = self

@@ -216,6 +216,8 @@ async fn queries_are_answered_as_far_as_they_are_switched_on() {
             ..Options::default()
         };
         let setting = Setting::lay_with(db, options).await;
+        assert!(!setting.described(None).await);
+        assert!(setting.described(Some(&setting.token)).await);
         let (_, code, _) = setting.anonymous("select id from open").await;
         assert_eq!(code, "query_private");
         let answer = setting.ask(Some(&setting.token), &json!({"sql": "select id from open"}));
@@ -232,6 +234,9 @@ async fn queries_are_answered_as_far_as_they_are_switched_on() {
             token: setting.token,
             member: setting.member,
         };
+        for token in [None, Some(&*setting.token)] {
+            assert!(!setting.described(token).await);
+        }
         for (_, code, _) in [
             setting.anonymous("select id from open").await,
             setting.member("select id from open").await,
@@ -263,6 +268,7 @@ async fn catalogs_can_be_opened_one_by_one() {
 async fn a_token_for_some_functions_is_none_for_their_tables() {
     for_each_version(async |db| {
         let setting = Setting::lay(db).await;
+        assert!(setting.described(None).await, "some are public");
         let operator = db
             .create_role_with(
                 "operator",
@@ -284,6 +290,7 @@ async fn a_token_for_some_functions_is_none_for_their_tables() {
             let mint = "select token from rolegate.mint_api_token($1, scopes => $2::text::jsonb)";
             let row = operator.query_one(mint, &[&setting.member, &scopes]).await;
             let token: String = row.expect("a token").get(0);
+            assert_eq!(setting.described(Some(&token)).await, status == 200);
             for sql in ["select secret from closed", "select id from open"] {
                 let answer = outcome(setting.ask(Some(&token), &json!({"sql": sql}))).await;
                 assert_eq!(answer.0, status, "{scopes}: {answer:?}");
