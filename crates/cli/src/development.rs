@@ -59,6 +59,8 @@ pub(crate) struct Development {
     pub(crate) metrics: SocketAddr,
     /// Kinds of jobs that are sent to functions.
     pub(crate) functions: Vec<Function>,
+    /// Origins from which pages may call the gateway.
+    pub(crate) allowed_origins: Vec<String>,
 }
 
 /// A kind of jobs that is sent to a function.
@@ -115,6 +117,7 @@ impl Development {
             databases: vec![database_config(&server, &names, &everyone)],
             gateway: GatewayConfig {
                 dry_run: true,
+                allowed_origins: self.allowed_origins,
                 ..GatewayConfig::default()
             },
             issuers: Vec::new(),

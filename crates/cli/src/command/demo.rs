@@ -46,6 +46,7 @@ pub(crate) async fn run(command: Demo) -> anyhow::Result<ExitCode> {
         callbacks: any_port,
         metrics: any_port,
         functions: Vec::new(),
+        allowed_origins: Vec::new(),
     };
     let installation = development.start().await?;
     say(format_args!(

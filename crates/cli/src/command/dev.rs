@@ -40,6 +40,10 @@ pub(crate) struct Dev {
     /// The same for a function that calls back later.
     #[arg(long = "async-function", value_name = "KIND=URL", value_parser = parse_function)]
     async_functions: Vec<(String, String)>,
+    /// An origin from which pages may call the gateway, such as `http://localhost:5173`; several times for
+    /// several. Pages of no other origin can read an answer.
+    #[arg(long = "allow-origin", value_name = "URL", value_parser = parse_origin)]
+    allowed_origins: Vec<String>,
     /// Loads an example with people of its own.
     #[arg(long, value_name = "NAME", value_parser = EXAMPLES)]
     example: Option<String>,
@@ -64,6 +68,19 @@ fn parse_function(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((kind, url)) if !kind.is_empty() && !url.is_empty() => Ok((kind.into(), url.into())),
         _ => Err("expected KIND=URL".to_owned()),
+    }
+}
+
+/// An origin as browsers send it: nothing after the port, or no page would ever have it.
+fn parse_origin(text: &str) -> Result<String, String> {
+    let wrong = "expected an origin, scheme and host and port without anything behind: http://localhost:5173";
+    let (scheme, host) = text.split_once("://").ok_or(wrong)?;
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._:[]".contains(&byte);
+    if matches!(scheme, "http" | "https") && !host.is_empty() && host.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err(wrong.to_owned())
     }
 }
 
@@ -122,6 +139,7 @@ pub(crate) async fn run(command: Dev) -> anyhow::Result<ExitCode> {
         callbacks: command.callbacks,
         metrics: command.metrics,
         functions,
+        allowed_origins: command.allowed_origins,
     };
     let installation = development.start().await?;
     let record = &installation.record;

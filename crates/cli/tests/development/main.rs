@@ -6,6 +6,7 @@ mod given;
 mod installation;
 mod keys;
 mod minting;
+mod origins;
 mod place;
 mod private;
 mod program;

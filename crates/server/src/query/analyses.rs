@@ -378,7 +378,9 @@ impl<'s> Asking<'s> {
     }
 
     async fn relations(&self, oids: Vec<u32>) -> Result<Vec<Relation>, Problem> {
-        let rows = self.ask(RELATIONS_SQL, &[&oids, &"rolegate"]).await?;
+        // The publication is named as the schema is.
+        let publication = &self.session.database.config.engine_schema;
+        let rows = self.ask(RELATIONS_SQL, &[&oids, publication]).await?;
         let relations = rows.iter().map(|row| {
             let (names, types): (Vec<String>, Vec<u32>) = (row.try_get(8)?, row.try_get(9)?);
             Ok(Relation {

@@ -29,6 +29,8 @@ use tokio_util::task::TaskTracker;
 /// What a test may choose.
 #[derive(Debug)]
 pub(crate) struct Options {
+    /// The engine's schema.
+    pub engine_schema: &'static str,
     pub mode: Mode,
     pub modes: BTreeMap<String, Mode>,
     pub anonymous: bool,
@@ -57,6 +59,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            engine_schema: "rolegate",
             mode: Mode::Login,
             modes: BTreeMap::new(),
             anonymous: true,
@@ -84,8 +87,12 @@ impl Default for Options {
 
 /// Publishes the tables of the exposed schema, if they have a key.
 pub(crate) async fn publish(db: &TestDatabase) {
+    publish_as(db, "rolegate").await;
+}
+
+async fn publish_as(db: &TestDatabase, schema: &str) {
     let of = Installation {
-        schema: "rolegate".to_owned(),
+        schema: schema.to_owned(),
         owner: "rolegate_owner".to_owned(),
     };
     let mut superuser = db.superuser().await;
@@ -95,13 +102,13 @@ pub(crate) async fn publish(db: &TestDatabase) {
 }
 
 /// Reads what is committed, from now on.
-async fn follow(db: &TestDatabase, stop: &CancellationToken) -> Feed {
-    publish(db).await;
+async fn follow(db: &TestDatabase, schema: &str, stop: &CancellationToken) -> Feed {
+    publish_as(db, schema).await;
     let connect = rolegate_replication::Connect {
         endpoint: db.wire_endpoint(),
         login: Login::peer("rolegate_replicator"),
     };
-    let config = StreamConfig::new(NAME, connect, "rolegate", "rolegate");
+    let config = StreamConfig::new(NAME, connect, schema, "rolegate");
     let feed = Feed::default();
     tokio::spawn(rolegate_replication::run(
         config,
@@ -154,7 +161,7 @@ impl Gateway {
         let config = DatabaseConfig {
             name: NAME.to_owned(),
             schemas: vec!["api".to_owned()],
-            engine_schema: "rolegate".to_owned(),
+            engine_schema: options.engine_schema.to_owned(),
             role_prefix: "rolegate".to_owned(),
             gateway: Login::peer("rolegate_gateway"),
             authenticator: Login::peer("rolegate_authenticator"),
@@ -165,7 +172,7 @@ impl Gateway {
             allowed_predefined_roles: Vec::new(),
             pools: PoolsConfig {
                 endpoint: endpoint.clone(),
-                schema: "rolegate".to_owned(),
+                schema: options.engine_schema.to_owned(),
                 max_connections: 16,
                 max_connections_per_login: options.connections_per_login,
                 max_waiting: 256,
@@ -187,7 +194,7 @@ impl Gateway {
         };
         let (stop, background) = (CancellationToken::new(), CancellationToken::new());
         let feed = if options.follow {
-            Some(follow(db, &background).await)
+            Some(follow(db, options.engine_schema, &background).await)
         } else {
             None
         };
