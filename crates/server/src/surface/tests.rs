@@ -111,9 +111,10 @@ async fn seen(mut route: Route, request: Request) -> (StatusCode, Vec<(String, S
 
 #[tokio::test]
 async fn answers_are_those_of_the_layers_it_stands_for() {
-    const ENCODINGS: [Option<&str>; 6] = [
+    const ENCODINGS: [Option<&str>; 7] = [
         None,
         Some("gzip, br"),
+        Some("gzip, br, zstd"),
         Some("identity"),
         Some("gzip;q=0"),
         Some("identity;q=0"),
@@ -145,7 +146,7 @@ async fn answers_are_those_of_the_layers_it_stands_for() {
             }
         }
     }
-    assert_eq!(compared, 3 * PATHS.len() * 3 * 6 * 3);
+    assert_eq!(compared, 3 * PATHS.len() * 3 * ENCODINGS.len() * 3);
 }
 
 #[tokio::test]

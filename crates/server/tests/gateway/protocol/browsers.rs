@@ -161,17 +161,24 @@ async fn compressed_answers_vary_and_keep_their_tag() {
         holds(&plain);
         assert_eq!(header(&plain, "content-encoding"), None);
         let text = plain.bytes().await.expect("a body");
-        for encoding in ["gzip", "br"] {
+        for encoding in ["gzip", "br", "zstd"] {
             let compressed = get(encoding, None).await;
             assert_eq!(header(&compressed, "content-encoding"), Some(encoding));
             holds(&compressed);
             let bytes = compressed.bytes().await.expect("a body");
             assert!(bytes.len() * 4 < text.len(), "{encoding}: {}", bytes.len());
             assert_ne!(bytes, text);
+            if encoding == "zstd" {
+                assert_eq!(
+                    bytes[..4],
+                    [0x28, 0xb5, 0x2f, 0xfd],
+                    "the magic number of RFC 8878"
+                );
+            }
         }
         let strong = tag.trim_start_matches("W/").to_owned();
         let listed = format!("\"other\", {tag}");
-        for encoding in ["identity", "gzip", "br"] {
+        for encoding in ["identity", "gzip", "br", "zstd"] {
             for tag in [&tag, &strong, &listed, "*"] {
                 let unchanged = get(encoding, Some(tag)).await;
                 assert_eq!(unchanged.status().as_u16(), 304, "{encoding} {tag}");

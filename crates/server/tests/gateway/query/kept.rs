@@ -279,13 +279,20 @@ async fn a_kept_answer_comes_as_it_is_wanted() {
         assert_eq!(header(&get, "etag"), etag);
         assert!(!header(&get, "vary").contains("authorization"));
         assert_eq!(get.text().await.expect("text"), rows);
-        let packed = kept
-            .client
-            .get(kept.url(&location))
-            .header("accept-encoding", "gzip");
-        let packed = packed.send().await.expect("an answer");
-        assert_eq!(header(&packed, "content-encoding"), "gzip");
-        assert_eq!(header(&packed, "etag"), format!("W/{etag}"));
+        for encoding in ["gzip", "zstd"] {
+            let weak = format!("W/{etag}");
+            let packed = kept.client.get(kept.url(&location));
+            let packed = packed.header("accept-encoding", encoding);
+            let packed = packed.send().await.expect("an answer");
+            assert_eq!(header(&packed, "content-encoding"), encoding);
+            assert_eq!(header(&packed, "etag"), weak);
+            let again = kept.client.get(kept.url(&location));
+            let again = again
+                .header("accept-encoding", encoding)
+                .header("if-none-match", &weak);
+            let again = again.send().await.expect("an answer");
+            assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{encoding}");
+        }
     })
     .await;
 }
