@@ -9,3 +9,4 @@ mod operations;
 mod races;
 mod reading;
 mod stage;
+mod waiting;
