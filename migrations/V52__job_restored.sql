@@ -6,8 +6,22 @@ create table rolegate.job_cluster (
     only_row boolean primary key default true check (only_row),
     system_identifier bigint not null
 );
+
+-- NULL where nobody but the provider may know it: there nobody notices that a dump comes from elsewhere.
+create function rolegate.system_identifier() returns bigint
+language plpgsql stable security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+begin
+    return (select c.system_identifier from pg_catalog.pg_control_system() c);
+exception when insufficient_privilege then
+    return null;
+end
+$$;
+revoke execute on function rolegate.system_identifier() from public;
+
 insert into rolegate.job_cluster (system_identifier)
-select c.system_identifier from pg_catalog.pg_control_system() c;
+select s from rolegate.system_identifier() s where s is not null;
 
 -- Makes the ring this cluster's, if it is not yet: what was handed out by the cursors of the old one stays so, and
 -- everything else is as if a transaction of long ago had enqueued it. True if it did. Nobody enqueues or claims
@@ -17,16 +31,16 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
 as $$
 declare
-    here constant bigint := (select c.system_identifier from pg_catalog.pg_control_system() c);
+    here constant bigint := rolegate.system_identifier();
 begin
-    if exists (select from rolegate.job_cluster c where c.system_identifier = here) then
+    if not exists (select from rolegate.job_cluster c where c.system_identifier <> here) then
         return false;
     end if;
     perform rolegate.need_read_committed();
     perform pg_catalog.set_config('lock_timeout', '5s', true);
     lock table rolegate.job, rolegate.job_claim in access exclusive mode;
     -- Two that came at the same time.
-    if exists (select from rolegate.job_cluster c where c.system_identifier = here) then
+    if not exists (select from rolegate.job_cluster c where c.system_identifier <> here) then
         return false;
     end if;
     -- Late in their lane, and not handed out: a new place.

@@ -63,6 +63,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.system_identifier()",
+        "select rolegate.system_identifier()",
+        NOBODY,
+        None,
+    ),
+    function(
         "rolegate.adopt_jobs()",
         "select rolegate.adopt_jobs()",
         NOBODY,
