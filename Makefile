@@ -5,7 +5,7 @@ TOOLS := $(CURDIR)/.tools
 SDK := sdk/typescript
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: help demo dev test sdk schemathesis storm check bench bench-gateway bench-jobs docs fmt tools
+.PHONY: help demo dev test sdk schemathesis storm check bench bench-gateway bench-query bench-jobs docs fmt tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,11 +57,16 @@ $(SDK)/node_modules/.package-lock.json: $(SDK)/package-lock.json $(SDK)/package.
 	cd $(SDK) && npm ci
 	@touch $@
 
-bench: bench-gateway bench-jobs ## all benchmarks
+bench: bench-gateway bench-query bench-jobs ## all benchmarks
 
 bench-gateway: ## calls against pgbench, a bare HTTP handler and postgraphile, in one run
 	cargo build --release --bin rolegate
 	$(PYTHON) bench/gateway.py
+
+bench-query: ## queries against pgbench and a bare HTTP handler; live queries with 10,000 clients
+	cargo build --release --bin rolegate
+	$(PYTHON) bench/query.py
+	$(PYTHON) bench/live.py
 
 bench-jobs: ## job queues beside each other: drain, enqueue, pickup, pinned horizon, installation
 	$(PYTHON) bench/jobs.py
