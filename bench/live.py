@@ -79,6 +79,8 @@ bind = "{metrics}"
 [databases.app]
 url = "postgresql://{directory}:{server.port}/{server.database}"
 schemas = ["api"]
+anonymous = true
+query.answers = "public"
 """)
     process = children.start("live", [binary, "--config", config, "serve", "gateway", "replication"])
     deadline = time.monotonic() + 60
@@ -187,6 +189,8 @@ def main():
                 found["runs"] = runs(metrics) - before
                 found["memory"] = memory(process)
                 children.check()
+                if found["streams"] != streams:
+                    raise Failed(f"of {streams} streams {found['streams']} were open: {found['errors']}")
                 return found
 
             def tick(pause):

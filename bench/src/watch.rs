@@ -160,8 +160,7 @@ async fn watch(
     let mut has_head = false;
     loop {
         if stream.read_buf(&mut buffer).await? == 0 {
-            let said = String::from_utf8_lossy(&buffer).into_owned();
-            return Err(io::Error::other(format!("the stream ended: {said}")));
+            return Err(io::Error::other("the stream ended"));
         }
         let now = now();
         if !has_head {
@@ -169,9 +168,11 @@ async fn watch(
                 continue;
             };
             if !buffer.starts_with(b"HTTP/1.1 200 ") {
-                return Err(io::Error::other(
-                    String::from_utf8_lossy(&buffer).into_owned(),
-                ));
+                let line = buffer
+                    .split(|byte| *byte == b'\r')
+                    .next()
+                    .unwrap_or_default();
+                return Err(io::Error::other(String::from_utf8_lossy(line).into_owned()));
             }
             buffer.drain(..end + 4);
             has_head = true;
