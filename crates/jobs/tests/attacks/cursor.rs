@@ -170,13 +170,14 @@ async fn two_claims_of_a_transaction_lose_nothing() {
 async fn a_queue_that_is_named_twice_is_looked_at_once() {
     for_each_version(async |db| {
         let stage = Stage::new(db).await;
-        for _ in 0..3 {
-            enqueue(&stage.producer, 2).await;
-        }
+        // So large that a claim hands out one of them.
+        let large = "select rolegate.enqueue('x', (select jsonb_build_object('x', string_agg(md5(g::text), '')) \
+            from generate_series(1, 150000) g)) from generate_series(1, 2)";
+        stage.producer.query(large, &[]).await.unwrap();
         let worker = stage.worker().await;
         let id = stage.register(&worker).await;
-        let sql = "select from rolegate.claim_jobs($1, array[1, 1], 2)";
-        worker.query(sql, &[&id]).await.unwrap();
+        let sql = "select from rolegate.claim_jobs($1, array[1, 1], 10)";
+        assert_eq!(worker.query(sql, &[&id]).await.unwrap().len(), 1);
         let claims = "select count(*) from rolegate.job_claim";
         assert_eq!(stage.number(claims).await, 1);
     })
