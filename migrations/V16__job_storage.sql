@@ -24,16 +24,19 @@ create table rolegate.job_turn (
 -- A transaction that has written to a partitioned table does not see partitions that are attached
 -- after that, but it would see the row of their turn. So it goes on with turns that were there when
 -- it began; if none is, with the oldest, which can't be emptied once the transaction has written to it.
+-- In plpgsql, which keeps its plan: SQL would be parsed anew by each statement that calls it.
 create function rolegate.write_segment() returns smallint
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, rolegate, pg_temp
 as $$
-    select coalesce(
+begin
+    return coalesce(
         (
             select t.segment from rolegate.job_turn t
             where t.usable_from <= pg_catalog.now() order by t.turn desc limit 1
         ),
-        (select t.segment from rolegate.job_turn t order by t.turn limit 1))
+        (select t.segment from rolegate.job_turn t order by t.turn limit 1));
+end
 $$;
 revoke execute on function rolegate.write_segment() from public;
 
@@ -86,6 +89,8 @@ create table rolegate.job_claim (
     pass_id bigint,
     jobs bigint[] not null
 ) partition by list (segment);
+-- Compressing the numbers of 512 jobs takes longer than anything else in a claim.
+alter table rolegate.job_claim alter column jobs set storage external;
 create index job_claim_by_lane on rolegate.job_claim (lane, hi desc, id desc);
 create index job_claim_by_id on rolegate.job_claim (id);
 
@@ -116,7 +121,7 @@ declare
 begin
     foreach parent in array array['job', 'job_claim', 'job_outcome'] loop
         execute pg_catalog.format(
-            'create table rolegate.%1$I (like rolegate.%2$I including defaults including constraints)',
+            'create table rolegate.%1$I (like rolegate.%2$I including defaults including constraints including storage)',
             parent || '_' || new_segment, parent);
         -- Never updated: pages may be full, and there is nothing to vacuum but aborted rows.
         execute pg_catalog.format(

@@ -3,9 +3,13 @@
 
 -- The advisory lock that says: a worker waits for jobs of this queue and wants to be told.
 create function rolegate.queue_lock_key(queue_id integer) returns bigint
-language sql immutable security definer
+language plpgsql immutable security definer
 set search_path = pg_catalog, rolegate, pg_temp
-as $$ select (x'524a51'::bigint << 40) + queue_id $$;
+as $$
+begin
+    return (x'524a51'::bigint << 40) + queue_id;
+end
+$$;
 revoke execute on function rolegate.queue_lock_key(integer) from public;
 
 -- NOTIFY makes commits wait for each other, so it is sent only while a worker sleeps. A worker that

@@ -3,16 +3,24 @@
 -- The advisory lock under which a lane is claimed from, and anything is decided about what in it is
 -- claimed already.
 create function rolegate.lane_lock_key(lane integer) returns bigint
-language sql immutable security definer
+language plpgsql immutable security definer
 set search_path = pg_catalog, rolegate, pg_temp
-as $$ select (x'524a4c'::bigint << 40) + lane $$;
+as $$
+begin
+    return (x'524a4c'::bigint << 40) + lane;
+end
+$$;
 revoke execute on function rolegate.lane_lock_key(integer) from public;
 
 -- Shared while a worker claims, exclusive while its claims are taken from it.
 create function rolegate.worker_lock_key(worker bigint) returns bigint
-language sql immutable security definer
+language plpgsql immutable security definer
 set search_path = pg_catalog, rolegate, pg_temp
-as $$ select (x'524a57'::bigint << 40) + worker $$;
+as $$
+begin
+    return (x'524a57'::bigint << 40) + worker;
+end
+$$;
 revoke execute on function rolegate.worker_lock_key(bigint) from public;
 
 -- The worker's id, and those of the queues, in their order. Queues that are not there are made: who
