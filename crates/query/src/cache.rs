@@ -4,6 +4,7 @@
 //! current up to there.
 
 mod index;
+mod packed;
 mod store;
 mod version;
 mod visibility;
@@ -17,9 +18,11 @@ use crate::encode::Format;
 use crate::snapshot::Snapshot;
 use crate::touch::Touch;
 use index::Index;
+use packed::{Packed, SMALLEST};
 use store::Store;
 use visibility::{Standing, Ticket, Visibility};
 
+pub use packed::{Coding, Form};
 pub use version::{CursorError, Digest, Hash, Version};
 
 /// What one body takes beside its bytes, about.
@@ -58,6 +61,11 @@ pub struct Entry {
     pub format: Format,
     /// Its bytes.
     pub body: Bytes,
+    /// Its name in an `ETag`, with the quotes.
+    pub etag: Bytes,
+    /// Its address.
+    pub path: Bytes,
+    packed: Packed,
     touch: Touch,
     catalog: Catalog,
 }
@@ -108,13 +116,47 @@ pub struct Size {
 }
 
 impl Entry {
-    fn weight(&self) -> usize {
-        BESIDE + self.body.len()
+    fn new(draft: Draft, epoch: Epoch, lsn: Lsn) -> Self {
+        let digest = Digest::of(&draft.body);
+        let hash = draft.hash;
+        let version = Version { epoch, lsn, digest };
+        Self {
+            // Written once: each request needs them.
+            etag: format!("\"{hash}:{version}\"").into(),
+            path: format!("/q/{hash}/{version}").into(),
+            hash,
+            version,
+            format: draft.format,
+            body: draft.body,
+            packed: Packed::default(),
+            touch: draft.touch,
+            catalog: draft.catalog,
+        }
     }
 
-    /// The name of the answer in an `ETag`, with its quotes.
-    pub fn etag(&self) -> String {
-        format!("\"{}:{}\"", self.hash, self.version)
+    /// What it may take, with its compressed forms.
+    fn weight(&self) -> usize {
+        let packed = if self.is_packable() {
+            self.body.len()
+        } else {
+            0
+        };
+        BESIDE + self.body.len() + packed
+    }
+
+    /// Whether compressing it is worth anything.
+    pub fn is_packable(&self) -> bool {
+        self.body.len() >= SMALLEST
+    }
+
+    /// What became of this form; `None`: nobody has made it yet.
+    pub fn packed(&self, coding: Coding) -> Option<&Form> {
+        self.packed.get(coding)
+    }
+
+    /// Keeps its bytes in this form for whoever asks next, if there is room.
+    pub fn put_packed(&self, coding: Coding, bytes: Bytes) -> &Form {
+        self.packed.put(coding, bytes, self.body.len())
     }
 }
 
@@ -284,18 +326,7 @@ impl Run {
             Standing::Torn => return Kept::Torn,
             Standing::Unknown => return Kept::Not(draft.body),
         };
-        let entry = Arc::new(Entry {
-            hash: draft.hash,
-            version: Version {
-                epoch: self.epoch.clone(),
-                lsn,
-                digest: Digest::of(&draft.body),
-            },
-            format: draft.format,
-            body: draft.body,
-            touch: draft.touch,
-            catalog: draft.catalog,
-        });
+        let entry = Arc::new(Entry::new(draft, self.epoch.clone(), lsn));
         inner.keep(&entry, is_current);
         if is_current {
             Kept::Current(entry)

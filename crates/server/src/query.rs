@@ -12,6 +12,7 @@ mod flights;
 mod kept;
 mod making;
 mod outcome;
+mod packed;
 mod since;
 mod sources;
 
@@ -20,6 +21,7 @@ pub(crate) use asked::{Asked, Wanted};
 pub(crate) use evaluate::{Evaluated, evaluate};
 pub(crate) use kept::Shelf;
 pub(crate) use outcome::{could_be_stale, to_caller};
+pub(crate) use packed::body as packed_body;
 pub(crate) use since::Since;
 pub(crate) use sources::Source;
 

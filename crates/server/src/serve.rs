@@ -3,8 +3,10 @@
 mod taken;
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +14,13 @@ use axum::Router;
 use axum::body::Body;
 use http::{HeaderValue, header};
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -92,7 +97,7 @@ impl Listener {
     pub async fn serve(self, router: Router, limits: ListenLimits, stop: CancellationToken) {
         let tracker = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(limits.max_connections));
-        let builder = builder(&limits);
+        let builders = Arc::new(Builders::new(&limits));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
                 break;
@@ -112,7 +117,7 @@ impl Listener {
                 },
             };
             let connection = Connection {
-                builder: builder.clone(),
+                builders: Arc::clone(&builders),
                 stream,
                 peer,
                 first_request: limits.header_timeout,
@@ -130,24 +135,38 @@ impl Listener {
     }
 }
 
-fn builder(limits: &ListenLimits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(usize::try_from(limits.max_head_bytes).unwrap_or(usize::MAX))
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.max_streams)
-        .max_header_list_size(limits.max_head_bytes.min(MAX_HTTP2_HEAD_BYTES))
-        .max_pending_accept_reset_streams(Some(32))
-        .keep_alive_interval(Some(Duration::from_secs(30)));
-    builder
+struct Builders {
+    /// Of connections that begin like HTTP/1: most of them.
+    first: http1::Builder,
+    /// Of all others.
+    any: auto::Builder<TokioExecutor>,
+}
+
+impl Builders {
+    fn new(limits: &ListenLimits) -> Self {
+        let most = usize::try_from(limits.max_head_bytes).unwrap_or(usize::MAX);
+        let mut first = http1::Builder::new();
+        first
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(most);
+        let mut any = auto::Builder::new(TokioExecutor::new());
+        any.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(most)
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.max_streams)
+            .max_header_list_size(limits.max_head_bytes.min(MAX_HTTP2_HEAD_BYTES))
+            .max_pending_accept_reset_streams(Some(32))
+            .keep_alive_interval(Some(Duration::from_secs(30)));
+        Self { first, any }
+    }
 }
 
 struct Connection {
-    builder: auto::Builder<TokioExecutor>,
+    builders: Arc<Builders>,
     stream: TcpStream,
     peer: SocketAddr,
     /// Time until the first request has to be there. While the version of HTTP is still open, and
@@ -156,12 +175,29 @@ struct Connection {
     write_timeout: Duration,
 }
 
+/// Whether the client has begun to say something that is not HTTP/2. Looked at without taking it: a connection
+/// that was begun by taking some bytes has twice the buffer for the rest of its life. `None`: the client is gone.
+async fn is_http1(stream: &TcpStream) -> Option<bool> {
+    const HTTP2: [u8; 4] = *b"PRI ";
+    let mut start = [0; HTTP2.len()];
+    match stream.peek(&mut start).await {
+        Ok(0) | Err(_) => None,
+        Ok(length) => Some(start[..length] != HTTP2[..length]),
+    }
+}
+
 impl Connection {
     async fn serve(self, router: Router, stop: CancellationToken) {
         let peer = self.peer;
         // Answers are written whole; waiting for more would only add latency.
         let _ = self.stream.set_nodelay(true);
-        let stream = Taken::new(self.stream, self.write_timeout);
+        let until = Instant::now() + self.first_request;
+        let http1 = tokio::select! {
+            begun = tokio::time::timeout_at(until, is_http1(&self.stream)) => begun.ok().flatten(),
+            () = stop.cancelled() => None,
+        };
+        let Some(http1) = http1 else { return };
+        let stream = TokioIo::new(Taken::new(self.stream, self.write_timeout));
         let asked = CancellationToken::new();
         let first = asked.clone();
         let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
@@ -180,24 +216,40 @@ impl Connection {
                 Ok::<_, Infallible>(answer)
             }
         });
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
         let silent = async {
             tokio::select! {
                 () = asked.cancelled() => std::future::pending().await,
-                () = tokio::time::sleep(self.first_request) => {}
+                () = tokio::time::sleep_until(until) => {}
             }
         };
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = silent => return,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::trace!(%error, "connection_ended");
+        if http1 {
+            let connection = self.builders.first.serve_connection(stream, service);
+            until_ended(pin!(connection), silent, stop).await;
+        } else {
+            // Rare, and large.
+            let connection = self.builders.any.serve_connection(stream, service);
+            until_ended(Box::pin(connection).as_mut(), silent, stop).await;
         }
+    }
+}
+
+/// Until the connection ends, or nothing was asked on it in time. At `stop` what was asked is still answered.
+async fn until_ended<C>(
+    mut connection: Pin<&mut C>,
+    silent: impl Future<Output = ()>,
+    stop: CancellationToken,
+) where
+    C: GracefulConnection<Error: Display>,
+{
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = silent => return,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::trace!(%error, "connection_ended");
     }
 }

@@ -50,7 +50,7 @@ impl Surface {
         Self(Arc::new(Rules {
             name,
             visible,
-            without_origin: without_origin(&cors),
+            without_origin: without_origin(&cors, origins),
             cors,
         }))
     }
@@ -280,13 +280,21 @@ fn cors(origins: &[String]) -> CorsLayer {
         ])
 }
 
-/// What the layer adds to an empty answer to a request without an origin.
-fn without_origin(cors: &CorsLayer) -> Option<HeaderMap> {
+/// What the layer adds to an empty answer to a request without an origin, as far as it means anything there:
+/// which headers may be read counts where an origin is allowed, and where none ever is, answers do not differ.
+fn without_origin(cors: &CorsLayer, origins: &[String]) -> Option<HeaderMap> {
+    if origins.is_empty() {
+        return Some(HeaderMap::new());
+    }
     let empty =
         |_: Request| -> Ready<Result<Response, Infallible>> { ready(Ok(Response::default())) };
     let answer = cors.layer(service_fn(empty)).call(Request::default());
     let Ok(response) = answer.now_or_never()?;
-    Some(response.into_parts().0.headers)
+    let mut headers = response.into_parts().0.headers;
+    if !headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+        headers.remove(header::ACCESS_CONTROL_EXPOSE_HEADERS);
+    }
+    Some(headers)
 }
 
 /// Adds headers of CORS as its layer does.

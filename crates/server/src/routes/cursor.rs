@@ -6,13 +6,12 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 use rolegate_model::ErrorCode;
 use rolegate_query::cache::{Digest, Entry, Hash, Version};
 use rolegate_query::encode::Format;
 
-use super::etag::is_unchanged;
-use super::query::{LSN, SCOPE, finish, media_type, path, put};
+use super::query::{LSN, SCOPE, finish, media_type, put, put_shared, unless_unchanged};
 use crate::call::Session;
 use crate::database::Database;
 use crate::extract::PathParts;
@@ -36,8 +35,22 @@ pub(crate) async fn get(
         };
         let found = find(&app, &context, hash, &version).await?;
         Ok(match found {
-            Found::Here(database, format, body) => {
-                here(&database, hash, &version, format, body, &headers)
+            Found::Here(database, entry) => {
+                // Of two positions with the same bytes each is an address of its own.
+                let etag = if entry.version == version {
+                    entry.etag.clone()
+                } else {
+                    etag_of(hash, &version)
+                };
+                let response = unless_unchanged(&entry, &etag, &headers).await;
+                named(response, &database, &version)
+            }
+            Found::Same(database, format, body) => {
+                let etag = etag_of(hash, &version);
+                let mut response =
+                    ([(header::CONTENT_TYPE, media_type(format))], body).into_response();
+                put_shared(response.headers_mut(), header::ETAG, &etag);
+                named(response, &database, &version)
             }
             Found::Moved(entry) => moved(&context, &entry),
         })
@@ -46,8 +59,10 @@ pub(crate) async fn get(
 }
 
 enum Found {
-    /// These are its bytes.
-    Here(Arc<Database>, Format, Bytes),
+    /// It is kept.
+    Here(Arc<Database>, Arc<Entry>),
+    /// It is not kept here, and these are its bytes.
+    Same(Arc<Database>, Format, Bytes),
     /// There is a newer one.
     Moved(Arc<Entry>),
 }
@@ -64,8 +79,7 @@ async fn find(
         };
         let catalog = database.catalog_state();
         if let Some(entry) = shelf.cache.exactly(hash, version, &catalog) {
-            let (format, body) = (entry.format, entry.body.clone());
-            return Ok(Found::Here(Arc::clone(database), format, body));
+            return Ok(Found::Here(Arc::clone(database), entry));
         }
     }
     for database in app.databases().filter(|database| database.shelf.is_some()) {
@@ -90,8 +104,7 @@ async fn again(session: &Session, source: &Source, version: &Version) -> Result<
         Ok(Answer::Kept { entry, .. })
             if entry.version.digest == version.digest && entry.version.epoch == version.epoch =>
         {
-            let body = entry.body.clone();
-            Ok(Found::Here(Arc::clone(database), source.format, body))
+            Ok(Found::Here(Arc::clone(database), entry))
         }
         Ok(Answer::Kept { entry, .. }) => Ok(Found::Moved(entry)),
         // Another process reads the stream, and knows the epoch.
@@ -99,7 +112,7 @@ async fn again(session: &Session, source: &Source, version: &Version) -> Result<
             scope: Scope::Public,
             body,
         }) if Digest::of(&body) == version.digest => {
-            Ok(Found::Here(Arc::clone(database), source.format, body))
+            Ok(Found::Same(Arc::clone(database), source.format, body))
         }
         Ok(Answer::Once { .. }) => Err(gone()),
         // It is not for everybody any more.
@@ -110,23 +123,14 @@ async fn again(session: &Session, source: &Source, version: &Version) -> Result<
     }
 }
 
-fn here(
-    database: &Database,
-    hash: Hash,
-    version: &Version,
-    format: Format,
-    body: Bytes,
-    headers: &HeaderMap,
-) -> Response {
-    let etag = format!("\"{hash}:{version}\"");
-    let mut response = if is_unchanged(headers, &etag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        ([(header::CONTENT_TYPE, media_type(format))], body).into_response()
-    };
+fn etag_of(hash: Hash, version: &Version) -> Bytes {
+    format!("\"{hash}:{version}\"").into()
+}
+
+/// Under its name, for as long as caches like.
+fn named(mut response: Response, database: &Database, version: &Version) -> Response {
     let seconds = database.config.query_cache.max_age.as_secs();
     let headers = response.headers_mut();
-    put(headers, header::ETAG, &etag);
     put(
         headers,
         header::CACHE_CONTROL,
@@ -143,7 +147,7 @@ fn moved(context: &RequestContext, entry: &Entry) -> Response {
     let mut response = problem.into_response_for(context);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    put(headers, header::LOCATION, &path(entry));
+    put_shared(headers, header::LOCATION, &entry.path);
     response
 }
 

@@ -1,9 +1,12 @@
 //! `POST /query` and `GET /query`: one SQL query, answered to whoever may have the rows.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use rolegate_model::ErrorCode;
 use rolegate_query::cache::Entry;
@@ -26,6 +29,8 @@ pub(super) const SCOPE: HeaderName = HeaderName::from_static("rolegate-scope");
 /// The position in the log up to which an answer shows everything.
 pub(super) const LSN: HeaderName = HeaderName::from_static("rolegate-lsn");
 
+/// About how many headers an answer has.
+const HEADERS: usize = 16;
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 pub(crate) async fn post(
@@ -47,7 +52,7 @@ pub(crate) async fn post(
             Answer::Kept { entry, current } => {
                 let whole = prefers(&headers, "return=representation");
                 if whole {
-                    representation(&entry, current)
+                    representation(&entry, current, &headers).await
                 } else {
                     see_other(&entry, current)
                 }
@@ -75,12 +80,10 @@ pub(crate) async fn get(
         }
         let answer = ask(&session, &wanted, &headers).await?;
         Ok(match answer {
-            Answer::Kept { entry, current } => fresh(
-                &entry,
-                current,
-                &headers,
-                session.database.config.query_cache,
-            ),
+            Answer::Kept { entry, current } => {
+                let bounds = session.database.config.query_cache;
+                fresh(&entry, current, &headers, bounds).await
+            }
             Answer::Once { scope, body } => once(scope, body, format(&headers)),
         })
     };
@@ -126,52 +129,81 @@ async fn ask(session: &Session, wanted: &Wanted, headers: &HeaderMap) -> Result<
 fn see_other(entry: &Entry, current: Option<Lsn>) -> Response {
     let mut response = (StatusCode::SEE_OTHER, [(header::CACHE_CONTROL, NO_STORE)]).into_response();
     let headers = response.headers_mut();
-    put(headers, header::LOCATION, &path(entry));
+    put_shared(headers, header::LOCATION, &entry.path);
     describe(headers, current);
     response
 }
 
 /// The answer at once, and where it is.
-fn representation(entry: &Entry, current: Option<Lsn>) -> Response {
-    let applied = HeaderValue::from_static("return=representation");
-    let headers = [
-        (header::CONTENT_TYPE, media_type(entry.format)),
-        (header::CACHE_CONTROL, NO_STORE),
-        (HeaderName::from_static("preference-applied"), applied),
-    ];
-    let mut response = (headers, entry.body.clone()).into_response();
+async fn representation(entry: &Arc<Entry>, current: Option<Lsn>, asked: &HeaderMap) -> Response {
+    let mut response = whole(entry, asked).await;
     let headers = response.headers_mut();
-    put(headers, header::CONTENT_LOCATION, &path(entry));
-    put(headers, header::ETAG, &entry.etag());
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.insert(
+        HeaderName::from_static("preference-applied"),
+        HeaderValue::from_static("return=representation"),
+    );
+    put_shared(headers, header::CONTENT_LOCATION, &entry.path);
+    put_shared(headers, header::ETAG, &entry.etag);
     describe(headers, current);
     response
 }
 
 /// The answer for a cache that asks again soon.
-fn fresh(entry: &Entry, current: Option<Lsn>, headers: &HeaderMap, bounds: QueryCache) -> Response {
-    let etag = entry.etag();
-    let mut response = if is_unchanged(headers, &etag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let media_type = [(header::CONTENT_TYPE, media_type(entry.format))];
-        (media_type, entry.body.clone()).into_response()
-    };
-    let kept = if current.is_some() {
+async fn fresh(
+    entry: &Arc<Entry>,
+    current: Option<Lsn>,
+    asked: &HeaderMap,
+    bounds: QueryCache,
+) -> Response {
+    let mut response = unless_unchanged(entry, &entry.etag, asked).await;
+    let headers = response.headers_mut();
+    if current.is_some() {
         let (fresh, stale) = (bounds.fresh.as_secs(), bounds.stale.as_secs());
-        format!("public, max-age={fresh}, stale-while-revalidate={stale}")
+        let kept = format!("public, max-age={fresh}, stale-while-revalidate={stale}");
+        put(headers, header::CACHE_CONTROL, &kept);
     } else {
         // There is a newer one already.
-        "no-store".to_owned()
-    };
-    let headers = response.headers_mut();
-    put(headers, header::CACHE_CONTROL, &kept);
-    put(headers, header::ETAG, &etag);
-    put(headers, header::CONTENT_LOCATION, &path(entry));
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
+    }
+    put_shared(headers, header::CONTENT_LOCATION, &entry.path);
     describe(headers, current);
     response
 }
 
-fn once(scope: Scope, body: bytes::Bytes, format: Format) -> Response {
+/// The bytes of an answer, or that the client has them.
+pub(super) async fn unless_unchanged(
+    entry: &Arc<Entry>,
+    etag: &Bytes,
+    asked: &HeaderMap,
+) -> Response {
+    let unchanged = std::str::from_utf8(etag).is_ok_and(|etag| is_unchanged(asked, etag));
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        whole(entry, asked).await
+    };
+    put_shared(response.headers_mut(), header::ETAG, etag);
+    response
+}
+
+/// The bytes of an answer, in the form that the client takes.
+async fn whole(entry: &Arc<Entry>, asked: &HeaderMap) -> Response {
+    let (body, coding) = query::packed_body(entry, asked).await;
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    // As many as an answer has in the end: growing takes longer than all of them.
+    headers.reserve(HEADERS);
+    headers.insert(header::CONTENT_TYPE, media_type(entry.format));
+    if let Some(coding) = coding {
+        let coding = HeaderValue::from_static(coding.as_str());
+        headers.insert(header::CONTENT_ENCODING, coding);
+        headers.append(header::VARY, header::ACCEPT_ENCODING.into());
+    }
+    response
+}
+
+fn once(scope: Scope, body: Bytes, format: Format) -> Response {
     let kept = match scope {
         Scope::Public => NO_STORE,
         Scope::Private => HeaderValue::from_static("private, no-store"),
@@ -191,10 +223,6 @@ fn describe(headers: &mut HeaderMap, current: Option<Lsn>) {
     }
 }
 
-pub(super) fn path(entry: &Entry) -> String {
-    format!("/q/{}/{}", entry.hash, entry.version)
-}
-
 pub(super) fn media_type(format: Format) -> HeaderValue {
     HeaderValue::from_static(format.media_type())
 }
@@ -202,6 +230,13 @@ pub(super) fn media_type(format: Format) -> HeaderValue {
 pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     // Made of hexadecimal digits and our own words.
     if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// What was made of such characters before.
+pub(super) fn put_shared(headers: &mut HeaderMap, name: HeaderName, value: &Bytes) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(value.clone()) {
         headers.insert(name, value);
     }
 }

@@ -7,6 +7,7 @@ mod faults;
 mod forms;
 mod kept;
 mod live;
+mod packed;
 mod schema;
 mod scope;
 
