@@ -152,6 +152,8 @@ create table rolegate.job_cron (
     -- Does not fire while a job of it has not ended.
     only_one boolean not null,
     source text not null check (source in ('code', 'sql')),
+    -- Whose list it is in, if it is in one: see declare_crons().
+    declared_in text check (declared_in is null or source = 'code'),
     paused_at timestamptz,
     paused_by text,
     -- Counts from here, or from the last time that fired.
@@ -225,10 +227,18 @@ declare
         when source is null or source not in ('code', 'sql') then 'source is code or sql'
     end;
     principal bigint;
+    declared_in text;
     made boolean;
 begin
     if wrong is not null then
         raise exception using errcode = 'invalid_parameter_value', message = wrong;
+    end if;
+    select c.declared_in into declared_in from rolegate.job_cron c where c.name = set_cron.name;
+    if declared_in is not null then
+        raise exception using
+            errcode = 'object_not_in_prerequisite_state',
+            message = pg_catalog.format('the cron entry %L is declared in %s', name, declared_in),
+            hint = 'Change it there. To stop it meanwhile, pause it.';
     end if;
     principal := case
         when run_as is null then rolegate.job_principal()
@@ -255,7 +265,7 @@ begin
         end,
         problem = null
     -- A program that declares what is declared already changes nothing.
-    where (
+    where c.declared_in is null and (
         c.expression, c.time_zone, c.kind, c.args, c.lane, c.max_attempts, c.principal, c.missed,
         c.only_one, c.source
     ) is distinct from (
@@ -346,7 +356,7 @@ create function rolegate.list_crons() returns table (
     name text, expression text, time_zone text, kind text, args jsonb, queue text,
     priority integer, max_attempts integer, runs_as text, missed text, only_one boolean,
     source text, paused_at timestamptz, paused_by text, last_fire timestamptz, last_job bigint,
-    next_fire timestamptz, problem text
+    next_fire timestamptz, problem text, declared_in text
 )
 language sql stable security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -354,7 +364,7 @@ as $$
     select
         c.name, c.expression, c.time_zone, c.kind, c.args, q.name, c.lane % 4 + 1,
         c.max_attempts::integer, p.role_name::text, c.missed, c.only_one, c.source, c.paused_at,
-        c.paused_by, c.last_fire, c.last_job, c.next_fire, c.problem
+        c.paused_by, c.last_fire, c.last_job, c.next_fire, c.problem, c.declared_in
     from rolegate.job_cron c
     join rolegate.job_queue q on q.id = c.lane / 4
     join rolegate.job_principal p on p.id = c.principal

@@ -4,6 +4,7 @@
 mod bounds;
 mod build;
 mod callbacks;
+mod cron;
 mod function_headers;
 mod function_rules;
 mod functions;
@@ -18,6 +19,7 @@ pub(crate) use callbacks::{
     Callbacks as CallbacksSection, CallbacksSurface, Flags as CallbacksFlags, callbacks,
     surface as callbacks_surface,
 };
+pub(crate) use cron::crons;
 pub(crate) use functions::{FunctionMode, Functions, HttpFunction, functions};
 pub(crate) use load::{Loaded, load};
 pub(crate) use peers::Outcome;

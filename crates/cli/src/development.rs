@@ -135,7 +135,7 @@ impl Development {
             callbacks: Some(callbacks),
             worker: Some(WorkerConfig::default()),
             functions,
-            maintenance: true,
+            crons: Some(BTreeMap::new()),
             replication: server.is_private().then(ReplicationSurface::default),
             metrics_bind: self.metrics,
             listen: ListenLimits::default(),

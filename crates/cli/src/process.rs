@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use rolegate_auth::IssuerConfig;
 use rolegate_auth::PasswordCheck;
 use rolegate_auth::password::{LoginLimits, PasswordTarget};
+use rolegate_jobs::cron::CronEntry;
 use rolegate_jobs::maintenance::{Connect, MaintenanceConfig};
 use rolegate_jobs::{Handlers, Worker, WorkerConfig};
 use rolegate_model::{Clock, SystemClock};
@@ -52,8 +53,9 @@ pub(crate) struct Surfaces {
     pub(crate) worker: Option<WorkerConfig>,
     /// Kinds of jobs that it sends to functions.
     pub(crate) functions: Functions,
-    /// Whether this process does the upkeep of the queue, or stands by for it.
-    pub(crate) maintenance: bool,
+    /// Cron entries of the configuration, by database; of one that is not named here they stay as they are.
+    /// `None`: this process does no upkeep of the queue.
+    pub(crate) crons: Option<BTreeMap<String, Vec<CronEntry>>>,
     /// `None`: this process reads no change streams.
     pub(crate) replication: Option<ReplicationSurface>,
     pub(crate) metrics_bind: SocketAddr,
@@ -149,8 +151,10 @@ impl Surfaces {
         let upkeep_of: Vec<_> = self
             .databases
             .iter()
-            .filter(|_| self.maintenance)
-            .map(maintenance)
+            .filter_map(|database| {
+                let crons = self.crons.as_ref()?.get(&database.name).cloned();
+                Some(maintenance(database, crons))
+            })
             .collect();
         let streams_of: Vec<_> = self
             .databases
@@ -387,13 +391,16 @@ async fn work(
 }
 
 /// The upkeep of a database's queue, as the login for it, past a pooler.
-fn maintenance(database: &DatabaseConfig) -> MaintenanceConfig {
+fn maintenance(database: &DatabaseConfig, crons: Option<Vec<CronEntry>>) -> MaintenanceConfig {
     let connect = Connect {
         endpoint: database.direct_endpoint().clone(),
         login: database.own_login("maintenance"),
     };
     let sql = EngineSql::new(&database.engine_schema);
-    MaintenanceConfig::new(&database.name, connect, sql)
+    MaintenanceConfig {
+        crons,
+        ..MaintenanceConfig::new(&database.name, connect, sql)
+    }
 }
 
 /// The change stream of a database, read as the login for it, past a pooler.

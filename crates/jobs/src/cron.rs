@@ -6,12 +6,17 @@
 //! a step in seconds, minutes or hours go on by the clock: nothing for what is left out, and again
 //! for what comes again.
 
+mod declared;
+
 use std::str::FromStr as _;
 
 use croner::Cron;
 use croner::errors::CronError;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+
+pub(crate) use declared::apply;
+pub use declared::{CronEntry, DeclareError, Declared, declare};
 
 /// Most times that passed that are fired; the older ones are left out.
 pub const MOST_MISSED: usize = 1000;

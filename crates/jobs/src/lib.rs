@@ -36,4 +36,6 @@ mod guide {
     struct Jobs;
     #[doc = include_str!("../../../docs/guide/long-jobs.md")]
     struct LongJobs;
+    #[doc = include_str!("../../../docs/guide/cron.md")]
+    struct Cron;
 }

@@ -25,6 +25,8 @@ use std::time::Duration;
 
 use rolegate_pg::EngineSql;
 
+use crate::cron::CronEntry;
+
 pub use leader::run;
 pub use session::Connect;
 pub use tick::{Report, tick};
@@ -44,6 +46,9 @@ pub struct MaintenanceConfig {
     pub silence: Duration,
     /// What keeps dead rows from being removed for so long is named in the log.
     pub horizon_patience: Duration,
+    /// Cron entries of the configuration, which the leader applies: those that were declared so before and
+    /// are not among them are removed. `None`: there is no such list here, and nothing is touched.
+    pub crons: Option<Vec<CronEntry>>,
 }
 
 impl MaintenanceConfig {
@@ -56,6 +61,7 @@ impl MaintenanceConfig {
             sql,
             silence: Duration::from_secs(30),
             horizon_patience: Duration::from_mins(5),
+            crons: None,
         }
     }
 }

@@ -83,6 +83,7 @@ fn check(loaded: &Loaded) -> anyhow::Result<()> {
     }
     config::plan(&loaded.config)?;
     config::functions(&loaded.config)?;
+    config::crons(&loaded.config)?;
     Ok(())
 }
 

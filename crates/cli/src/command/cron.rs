@@ -41,6 +41,20 @@ const REMOVE_EXAMPLES: &str = "\
 Examples:
   rolegate cron remove nightly --data-dir .rolegate";
 
+const ALLOW_EXAMPLES: &str = "\
+Examples:
+  rolegate cron allow janitor --data-dir .rolegate
+
+Needed once for every role that entries of the configuration run as. You have to be a member of it.";
+
+const FORBID_EXAMPLES: &str = "\
+Examples:
+  rolegate cron forbid janitor --data-dir .rolegate";
+
+const ROLES_EXAMPLES: &str = "\
+Examples:
+  rolegate cron roles --data-dir .rolegate";
+
 /// Jobs by the clock.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cron {
@@ -68,9 +82,21 @@ pub(crate) enum Cron {
     /// Removes an entry. Jobs it has made stay.
     #[command(after_help = REMOVE_EXAMPLES)]
     Remove(Named),
+    /// Allows entries that the configuration or a program declares to run as a role.
+    #[command(after_help = ALLOW_EXAMPLES)]
+    Allow(Named),
+    /// Takes that back: such entries fire no more.
+    #[command(after_help = FORBID_EXAMPLES)]
+    Forbid(Named),
+    /// Lists the roles as which declared entries may run.
+    #[command(after_help = ROLES_EXAMPLES)]
+    Roles {
+        #[command(flatten)]
+        target: Target,
+    },
 }
 
-/// An entry by its name.
+/// An entry or a role by its name.
 #[derive(Debug, Args)]
 pub(crate) struct Named {
     /// Its name.
@@ -143,6 +169,23 @@ pub(crate) async fn run(command: Cron) -> anyhow::Result<ExitCode> {
             }
             say("removed");
         }
+        Cron::Allow(role) => {
+            let allowed = role.ask("select rolegate.allow_declared_cron($1)").await?;
+            say(if allowed {
+                "allowed"
+            } else {
+                "was allowed already"
+            });
+        }
+        Cron::Forbid(role) => {
+            let allowed = role.ask("select rolegate.forbid_declared_cron($1)").await?;
+            say(if allowed {
+                "forbidden"
+            } else {
+                "was not allowed"
+            });
+        }
+        Cron::Roles { target } => roles(&target).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -200,6 +243,22 @@ async fn set(command: &Set) -> anyhow::Result<()> {
         .await?;
     say(if row.try_get(0)? { "made" } else { "changed" });
     note(format_args!("fires next at {next}"));
+    Ok(())
+}
+
+async fn roles(target: &Target) -> anyhow::Result<()> {
+    let client = target.connect().await?;
+    let names = target.names()?;
+    let sql = names.render(
+        "select r.role_name, r.allowed_by, r.allowed_at::text from rolegate.declared_cron_roles() r",
+    );
+    say("role\tallowed by\tat");
+    for row in client.query(&*sql, &[]).await? {
+        let columns = (0..3)
+            .map(|i| row.try_get::<_, &str>(i))
+            .collect::<Result<Vec<_>, _>>()?;
+        say(columns.join("\t"));
+    }
     Ok(())
 }
 

@@ -73,6 +73,7 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
     crate::logging::start(&loaded.config.log)?;
     loaded.warn();
     let plan = config::plan(&loaded.config)?;
+    let crons = config::crons(&loaded.config)?;
     let config = loaded.config;
     let runs = |surface| command.surfaces.contains(&surface);
     let console = runs(Surface::Console).then(|| ConsoleSurface {
@@ -113,7 +114,7 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         callbacks,
         worker: runs(Surface::Worker).then_some(plan.worker),
         functions,
-        maintenance: runs(Surface::Maintenance),
+        crons: runs(Surface::Maintenance).then_some(crons),
         replication: runs(Surface::Replication).then_some(plan.replication),
         metrics_bind: command.metrics.unwrap_or(config.metrics.bind),
         listen: plan.listen,

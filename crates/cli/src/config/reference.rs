@@ -159,6 +159,9 @@ impl<'a> Walk<'a> {
                 .collect::<Vec<_>>()
                 .join(" or ");
         }
+        if schema.as_bool() == Some(true) {
+            return "anything".to_owned();
+        }
         let types = match &schema["type"] {
             Value::String(name) => vec![name.as_str()],
             Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::callbacks::Callbacks;
+use super::cron::Cron;
 use super::functions::{HttpFunction, Outbound};
 use super::live::Live;
 
@@ -314,6 +315,9 @@ pub(crate) struct Database {
     /// Predefined roles (`pg_*`) that a target role may be a member of.
     #[serde(default)]
     pub(crate) allowed_predefined_roles: Vec<String>,
+    /// Cron entries.
+    #[serde(default)]
+    pub(crate) cron: BTreeMap<String, Cron>,
     /// API tokens.
     #[serde(default)]
     pub(crate) api_tokens: ApiTokens,

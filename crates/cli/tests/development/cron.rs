@@ -118,6 +118,19 @@ async fn an_entry_runs_a_function_as_a_role(postgres: &str) {
     }
     assert_eq!(stage.done(&["cron", "list"]).await.lines().count(), 1);
 
+    // As whom declared entries may run.
+    for (what, said) in [
+        ("allow", "allowed\n"),
+        ("allow", "was allowed already\n"),
+        ("roles", "alice\t"),
+        ("forbid", "forbidden\n"),
+        ("forbid", "was not allowed\n"),
+    ] {
+        let role: &[&str] = if what == "roles" { &[] } else { &["alice"] };
+        let text = stage.done(&[&["cron", what], role].concat()).await;
+        assert!(text.contains(said), "{what}: {text}");
+    }
+
     // A pass beside the leader.
     let report = stage.done(&["maintenance", "tick", "--json"]).await;
     let report: Value = serde_json::from_str(report.trim()).expect("JSON");

@@ -3,6 +3,7 @@
 
 mod callbacks;
 mod client;
+mod cron;
 mod functions;
 mod idle;
 mod load;

@@ -182,9 +182,14 @@ impl Place {
 
     /// Runs `rolegate serve` with these surfaces until it is ready; what it says then goes nowhere.
     pub(crate) async fn serve_all(&self, surfaces: &[&str]) -> Child {
+        self.serve_with(surfaces, "").await
+    }
+
+    /// The same with more in the configuration.
+    pub(crate) async fn serve_with(&self, surfaces: &[&str], more: &str) -> Child {
         let any = "bind = \"127.0.0.1:0\"";
         let configuration = format!(
-            "[gateway]\n{any}\n[console]\n{any}\n[callbacks]\n{any}\n[metrics]\n{any}\n{}",
+            "[gateway]\n{any}\n[console]\n{any}\n[callbacks]\n{any}\n[metrics]\n{any}\n{}{more}",
             self.database()
         );
         let file = self.path("everything.toml");

@@ -5,7 +5,10 @@ use tokio_postgres::Error;
 
 use super::metrics;
 use super::steps::Steps;
-use crate::cron::{Schedule, ScheduleError};
+use crate::cron::{Schedule, ScheduleError, apply};
+
+/// The name of the list that a configuration file has.
+const LIST: &str = "the configuration";
 
 /// An entry whose time has come, or whose next time has to be computed.
 #[derive(Debug)]
@@ -49,6 +52,31 @@ impl DueCron {
 }
 
 impl Steps {
+    /// Applies the entries of the configuration; how many of them are refused. One that is refused is said in
+    /// the log, and the others fire.
+    pub(super) async fn declare_crons(&self) -> Result<u64, Error> {
+        let Some(entries) = &self.config.crons else {
+            return Ok(0);
+        };
+        let outcomes = apply(&**self.session.client, &self.config.sql, LIST, entries).await?;
+        let mut refused = 0;
+        for declared in outcomes {
+            let (database, cron) = (self.database(), &*declared.name);
+            match &*declared.outcome {
+                "same" => {}
+                "refused" => {
+                    refused += 1;
+                    let path = format!("databases.{database}.cron.{cron}");
+                    let (problem, hint) = (declared.problem, declared.hint);
+                    tracing::error!(database, cron, path, problem, hint, "cron_refused");
+                }
+                outcome => tracing::info!(database, cron, outcome, "cron_declared"),
+            }
+        }
+        metrics::crons_refused(self.database(), refused);
+        Ok(refused)
+    }
+
     /// Fires what is due; how many jobs that made. One entry that can't be fired keeps no other from it.
     pub(super) async fn fire_crons(&self) -> Result<u64, Error> {
         let mut made = 0;

@@ -76,6 +76,7 @@ async fn stand_by_and_lead(
         term,
         "maintenance_leads"
     );
+    steps.run("declare", steps.declare_crons()).await?;
     let woken = Arc::new(Notify::new());
     // One task: when one of them ends, so do the others.
     let (never, ..) = tokio::try_join!(

@@ -35,6 +35,8 @@ pub const OLDEST_STAGED: &str = "rolegate_job_staging_oldest_seconds";
 pub const CALLBACKS_EXPIRED: &str = "rolegate_job_callbacks_expired_total";
 /// Times of cron, by outcome: `fired`, or `skipped` because the job before had not ended.
 pub const CRON_TIMES: &str = "rolegate_cron_times_total";
+/// Cron entries of the configuration that are refused.
+pub const CRONS_REFUSED: &str = "rolegate_cron_entries_refused";
 /// Turns of the ring that were begun.
 pub const ROTATIONS: &str = "rolegate_job_ring_rotations_total";
 /// Segments that were emptied.
@@ -80,6 +82,10 @@ pub fn describe() {
     );
     describe_counter!(CALLBACKS_EXPIRED, "Callbacks whose time was over");
     describe_counter!(CRON_TIMES, "Times of cron, by outcome");
+    describe_gauge!(
+        CRONS_REFUSED,
+        "Cron entries of the configuration that are refused"
+    );
     describe_counter!(ROTATIONS, "Turns of the ring begun");
     describe_counter!(EMPTIED, "Segments emptied");
     describe_counter!(HELD, "Segments not emptied because of a lock");
@@ -123,6 +129,12 @@ pub(super) fn cron(database: &str, outcome: &'static str, times: u64) {
         counter!(CRON_TIMES, "database" => database.to_owned(), "outcome" => outcome)
             .increment(times);
     }
+}
+
+/// There are at most 1,000 of them.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub(super) fn crons_refused(database: &str, entries: u64) {
+    gauge!(CRONS_REFUSED, "database" => database.to_owned()).set(entries as f64);
 }
 
 pub(super) fn staged(database: &str, outcome: &'static str, rows: u64) {

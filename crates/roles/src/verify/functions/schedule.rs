@@ -49,6 +49,42 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.declare_crons(text,jsonb)",
+        "select rolegate.declare_crons('verify', '[]')",
+        &["maintenance", "operator", "worker"],
+        None,
+    ),
+    function(
+        "rolegate.declare_cron(text,jsonb)",
+        "select rolegate.declare_cron('verify', '{}')",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.declared_cron_principal(text)",
+        "select rolegate.declared_cron_principal('verify')",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.allow_declared_cron(text)",
+        "select rolegate.allow_declared_cron('verify')",
+        OPERATOR,
+        Some("42704"),
+    ),
+    function(
+        "rolegate.forbid_declared_cron(text)",
+        "select rolegate.forbid_declared_cron('verify')",
+        OPERATOR,
+        None,
+    ),
+    function(
+        "rolegate.declared_cron_roles()",
+        "select rolegate.declared_cron_roles()",
+        &["operator", "viewer"],
+        None,
+    ),
+    function(
         "rolegate.remove_cron(text)",
         "select rolegate.remove_cron('verify')",
         OPERATOR,

@@ -44,6 +44,10 @@ pub(crate) fn describe() -> Value {
         "missed_fire_policy": {"enum": ["coalesce", "catch_up"]},
         "only_one": {"type": "boolean"},
         "source": {"enum": ["code", "sql"]},
+        "declared_in": {
+            "type": ["string", "null"],
+            "description": "The list it is declared in, which is applied as a whole.",
+        },
         "paused_at": describe::time_or_null(),
         "paused_by": text_or_null,
         "last_enqueued_at": describe::time_or_null(),

@@ -13,6 +13,7 @@ select coalesce(
             'missed_fire_policy', c.missed,
             'only_one', c.only_one,
             'source', c.source,
+            'declared_in', c.declared_in,
             'paused_at', c.paused_at,
             'paused_by', c.paused_by,
             'last_enqueued_at', c.last_fire,
