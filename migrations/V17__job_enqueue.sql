@@ -150,7 +150,7 @@ revoke execute on function rolegate.replace_scheduled(
 create function rolegate.enqueue_with(
     kind text, args jsonb, queue text, run_at timestamptz, priority integer, max_attempts integer,
     unique_key text, on_conflict text, unique_for interval, deadline interval, tags text[], metadata jsonb,
-    trace text, ordering_key text, limit_key text
+    trace text, ordering_key text, limit_key text, backoff interval, max_backoff interval
 ) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -203,12 +203,19 @@ begin
     end if;
 
     if deadline is not null or tags is not null or metadata is not null or trace is not null
-        or flags & 2 <> 0
+        or flags & 2 <> 0 or backoff is not null or max_backoff is not null
     then
         if deadline <= interval '0' or deadline > interval '100 years' then
             raise exception using
                 errcode = 'invalid_parameter_value',
                 message = 'deadline is above zero and at most 100 years';
+        end if;
+        if (backoff between interval '0' and interval '100 years') is false
+            or (max_backoff between interval '0' and interval '100 years') is false
+        then
+            raise exception using
+                errcode = 'invalid_parameter_value',
+                message = 'backoff and max_backoff are from zero to 100 years';
         end if;
         -- One dimension: in JSON there would be lists among them.
         if (
@@ -238,7 +245,8 @@ begin
         end if;
         options := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
             'deadline', extract(epoch from deadline), 'tags', pg_catalog.to_jsonb(tags),
-            'trace', trace, 'ordering_key', ordering_key, 'limit_key', limit_key));
+            'trace', trace, 'ordering_key', ordering_key, 'limit_key', limit_key,
+            'backoff', extract(epoch from backoff), 'max_backoff', extract(epoch from max_backoff)));
         if metadata is not null then
             options := options || pg_catalog.jsonb_build_object('metadata', metadata);
         end if;
@@ -321,7 +329,7 @@ end
 $$;
 revoke execute on function rolegate.enqueue_with(
     text, jsonb, text, timestamptz, integer, integer, text, text, interval, interval, text[], jsonb, text,
-    text, text) from public;
+    text, text, interval, interval) from public;
 
 -- The id of the job. With a unique key that is taken: an error, or (`on_conflict => 'existing'`) the
 -- id of the job that has it, or (`replace`) that job gets these contents and this time, if it still waits for
@@ -344,7 +352,9 @@ create function rolegate.enqueue(
     metadata jsonb default null,
     trace text default null,
     ordering_key text default null,
-    limit_key text default null
+    limit_key text default null,
+    backoff interval default null,
+    max_backoff interval default null
 ) returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -357,7 +367,8 @@ begin
     -- A plain job is one statement: each expression more is prepared anew in each transaction. What is
     -- wrong with it, or not there yet, makes no row.
     if unique_key is null and run_at is null and deadline is null and tags is null and metadata is null
-        and ordering_key is null and limit_key is null and trace is null
+        and ordering_key is null and limit_key is null and trace is null and backoff is null
+        and max_backoff is null
         and (pg_catalog.current_setting('request.headers', true) like '%"traceparent"%') is not true
     then
         insert into rolegate.job (lane, segment, max_attempts, kind, principal, args)
@@ -402,15 +413,15 @@ begin
     end if;
     return rolegate.enqueue_with(
         kind, args, queue, run_at, priority, max_attempts, unique_key, on_conflict, unique_for, deadline,
-        tags, metadata, trace, ordering_key, limit_key);
+        tags, metadata, trace, ordering_key, limit_key, backoff, max_backoff);
 end
 $$;
 revoke execute on function rolegate.enqueue(
     text, jsonb, text, timestamptz, integer, integer, text, text, interval, interval, text[], jsonb, text,
-    text, text) from public;
+    text, text, interval, interval) from public;
 grant execute on function rolegate.enqueue(
     text, jsonb, text, timestamptz, integer, integer, text, text, interval, interval, text[], jsonb, text,
-    text, text) to rolegate_producer;
+    text, text, interval, interval) to rolegate_producer;
 
 -- Many jobs of one kind and queue at once; their ids are in the order of `args`.
 create function rolegate.enqueue_many(

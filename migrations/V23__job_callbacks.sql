@@ -157,7 +157,7 @@ begin
         when state = 'r' then
             perform rolegate.requeue_job(
                 j, pg_catalog.clock_timestamp() + coalesce(
-                    delay, rolegate.job_backoff(j.lane, j.attempt)), 'retry');
+                    delay, rolegate.job_backoff(j)), 'retry');
         when state = 'l' then
             perform rolegate.requeue_job(j, null, 'lost');
         when state = 's' then

@@ -111,7 +111,7 @@ begin
         case when pg_catalog.jsonb_typeof(node) = 'object' then node else '{}' end) k
     where k <> all (array[
         'kind', 'args', 'queue', 'run_at', 'priority', 'max_attempts', 'deadline', 'tags', 'metadata',
-        'trace', 'ordering_key', 'limit_key', 'children', 'on_failure'])
+        'trace', 'ordering_key', 'limit_key', 'backoff', 'max_backoff', 'children', 'on_failure'])
     limit 1;
     wrong := case
         when pg_catalog.jsonb_typeof(node) <> 'object' then 'a job is an object'
@@ -136,6 +136,9 @@ begin
         when (node ->> 'deadline')::interval <= interval '0'
             or (node ->> 'deadline')::interval > interval '100 years'
             then 'deadline is above zero and at most 100 years'
+        when ((node ->> 'backoff')::interval between interval '0' and interval '100 years') is false
+            or ((node ->> 'max_backoff')::interval between interval '0' and interval '100 years') is false
+            then 'backoff and max_backoff are from zero to 100 years'
         when run_at = 'infinity' then 'run_at is a time that comes'
     end;
     if wrong is not null then
@@ -152,7 +155,9 @@ begin
     options := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
         'deadline', extract(epoch from (node ->> 'deadline')::interval), 'tags', node -> 'tags',
         'trace', node ->> 'trace', 'ordering_key', node ->> 'ordering_key',
-        'limit_key', node ->> 'limit_key', 'on_failure', node ->> 'on_failure', 'parent', parent));
+        'limit_key', node ->> 'limit_key',
+        'backoff', extract(epoch from (node ->> 'backoff')::interval),
+        'max_backoff', extract(epoch from (node ->> 'max_backoff')::interval), 'on_failure', node ->> 'on_failure', 'parent', parent));
     if node ? 'metadata' then
         options := options || pg_catalog.jsonb_build_object('metadata', node -> 'metadata');
     end if;

@@ -65,6 +65,12 @@ create table rolegate.job_staging (
     limit_key text
         constraint "a limit_key has 1 to 200 characters"
             check (pg_catalog.length(limit_key) between 1 and 200),
+    backoff interval
+        constraint "backoff is from zero to 100 years"
+            check (backoff between interval '0' and interval '100 years'),
+    max_backoff interval
+        constraint "max_backoff is from zero to 100 years"
+            check (max_backoff between interval '0' and interval '100 years'),
     constraint "an ordering_key or a limit_key, not both"
         check (ordering_key is null or limit_key is null),
     constraint "run_at or run_after, not both" check (run_at is null or run_after is null)
@@ -73,7 +79,7 @@ create table rolegate.job_staging (
 create index job_staging_put_off on rolegate.job_staging (put_off_until, id) where put_off_until is not null;
 grant insert (
     kind, args, queue, priority, max_attempts, run_at, run_after, unique_key, on_conflict, unique_for,
-    deadline, tags, metadata, trace, ordering_key, limit_key
+    deadline, tags, metadata, trace, ordering_key, limit_key, backoff, max_backoff
 ) on rolegate.job_staging to rolegate_producer;
 
 -- Once for each statement: refuses queues that are not there, and wakes whoever moves.
@@ -159,7 +165,9 @@ begin
             nullif(
                 pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
                     'deadline', extract(epoch from o.deadline), 'tags', pg_catalog.to_jsonb(o.tags),
-                    'trace', o.trace, 'ordering_key', o.ordering_key, 'limit_key', o.limit_key))
+                    'trace', o.trace, 'ordering_key', o.ordering_key, 'limit_key', o.limit_key,
+                    'backoff', extract(epoch from o.backoff),
+                    'max_backoff', extract(epoch from o.max_backoff)))
                 || case
                     when o.metadata is null then '{}'
                     else pg_catalog.jsonb_build_object('metadata', o.metadata)

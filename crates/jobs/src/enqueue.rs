@@ -153,6 +153,17 @@ impl Enqueue {
         self.with("deadline", Value::Interval(time.as_secs_f64()))
     }
 
+    /// How long it waits after its first attempt that failed; doubled with each, a quarter of it by chance.
+    /// Otherwise what its kind or its queue says.
+    pub fn backoff(self, time: Duration) -> Self {
+        self.with("backoff", Value::Interval(time.as_secs_f64()))
+    }
+
+    /// The longest it waits for that reason.
+    pub fn max_backoff(self, time: Duration) -> Self {
+        self.with("max_backoff", Value::Interval(time.as_secs_f64()))
+    }
+
     /// Words to find it by.
     pub fn tags<I: Into<String>>(self, tags: impl IntoIterator<Item = I>) -> Self {
         let tags = tags.into_iter().map(Into::into).collect();

@@ -187,6 +187,12 @@ pub(crate) struct Enqueue {
     /// The queue's limits for each key count the jobs with this one together.
     #[arg(long, value_name = "KEY")]
     limit_key: Option<String>,
+    /// How long it waits after its first attempt that failed, as `10s`; doubled with each.
+    #[arg(long, value_name = "TIME")]
+    backoff: Option<String>,
+    /// The longest it waits for that reason.
+    #[arg(long, value_name = "TIME")]
+    max_backoff: Option<String>,
     /// A mark to find it by, once for each.
     #[arg(long = "tag", value_name = "TAG")]
     tags: Option<Vec<String>>,
@@ -287,7 +293,8 @@ impl Enqueue {
     async fn enqueue(&self) -> anyhow::Result<i64> {
         let sql = "select rolegate.enqueue($1, $2::text::jsonb, queue => $3, \
             run_at => $4::text::timestamptz, priority => $5, max_attempts => $6, unique_key => $7, \
-            tags => $8, ordering_key => $9, limit_key => $10)";
+            tags => $8, ordering_key => $9, limit_key => $10, \
+            backoff => $11::text::interval, max_backoff => $12::text::interval)";
         value(
             &self.target,
             sql,
@@ -302,6 +309,8 @@ impl Enqueue {
                 &self.tags,
                 &self.ordering_key,
                 &self.limit_key,
+                &self.backoff,
+                &self.max_backoff,
             ],
         )
         .await

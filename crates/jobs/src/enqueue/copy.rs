@@ -14,11 +14,11 @@ use super::{Enqueue, EnqueueError};
 
 const COPY: &str = "copy rolegate.job_staging (kind, args, queue, priority, max_attempts, run_at, \
     run_after, unique_key, on_conflict, unique_for, deadline, tags, metadata, trace, ordering_key, \
-    limit_key) from stdin";
+    limit_key, backoff, max_backoff) from stdin";
 
 /// Columns after `kind` and `args`, with what stands there if nothing was said: before PostgreSQL 16 a line
 /// can't ask for the default.
-const COLUMNS: [(&str, &str); 14] = [
+const COLUMNS: [(&str, &str); 16] = [
     ("queue", "default"),
     ("priority", "2"),
     ("max_attempts", "25"),
@@ -33,6 +33,8 @@ const COLUMNS: [(&str, &str); 14] = [
     ("trace", NULL),
     ("ordering_key", NULL),
     ("limit_key", NULL),
+    ("backoff", NULL),
+    ("max_backoff", NULL),
 ];
 const NULL: &str = "\\N";
 
@@ -201,18 +203,19 @@ mod tests {
     fn a_job_is_a_line_of_the_text_format() {
         assert_eq!(
             row(Enqueue::of("k", &1)),
-            "k\t1\tdefault\t2\t25\t\\N\t\\N\t\\N\terror\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\n"
+            "k\t1\tdefault\t2\t25\t\\N\t\\N\t\\N\terror\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\t\\N\n"
         );
         let job = Enqueue::of("a\tb\n\\c\r", &"x\"\\")
             .run_after(Duration::from_millis(1500))
             .unique_key("\\N")
             .or_existing()
             .tags(["a,b", "c\"\\"])
-            .limit_key("l");
+            .limit_key("l")
+            .backoff(Duration::from_secs(2));
         assert_eq!(
             row(job),
             "a\\tb\\n\\\\c\\r\t\"x\\\\\"\\\\\\\\\"\tdefault\t2\t25\t\\N\t1.5 seconds\t\\\\N\texisting\t\
-             \\N\t\\N\t{\"a,b\",\"c\\\\\"\\\\\\\\\"}\t\\N\t\\N\t\\N\tl\n"
+             \\N\t\\N\t{\"a,b\",\"c\\\\\"\\\\\\\\\"}\t\\N\t\\N\t\\N\tl\t2 seconds\t\\N\n"
         );
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
         assert!(row(Enqueue::of("k", &1).run_at(at)).contains("\t1970-01-01T00:00:01.5Z\t"));

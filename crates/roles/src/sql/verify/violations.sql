@@ -39,7 +39,7 @@ where c.relnamespace = 'rolegate'::pg_catalog.regnamespace and g.grantee <> c.re
         and a.attname in (
             'kind', 'args', 'queue', 'priority', 'max_attempts', 'run_at', 'run_after', 'unique_key',
             'on_conflict', 'unique_for', 'deadline', 'tags', 'metadata', 'trace', 'ordering_key',
-            'limit_key'))
+            'limit_key', 'backoff', 'max_backoff'))
 union all
 select 'whose a staged job is comes from the session',
     a.attname || ': ' || coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), 'no default')

@@ -117,13 +117,13 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.enqueue_with(text,jsonb,text,timestamp with time zone,integer,integer,text,text,interval,interval,text[],jsonb,text,text,text)",
+        "rolegate.enqueue_with(text,jsonb,text,timestamp with time zone,integer,integer,text,text,interval,interval,text[],jsonb,text,text,text,interval,interval)",
         "select rolegate.enqueue_with('verify', '{}', 'default', null, 2, 1, null, 'error', null, null, null, null, null, null, null)",
         NOBODY,
         None,
     ),
     function(
-        "rolegate.enqueue(text,jsonb,text,timestamp with time zone,integer,integer,text,text,interval,interval,text[],jsonb,text,text,text)",
+        "rolegate.enqueue(text,jsonb,text,timestamp with time zone,integer,integer,text,text,interval,interval,text[],jsonb,text,text,text,interval,interval)",
         "select rolegate.enqueue('verify')",
         PRODUCER,
         None,
@@ -195,8 +195,20 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
-        "rolegate.job_backoff(integer,integer)",
-        "select rolegate.job_backoff(4, 1)",
+        "rolegate.set_kind(text,interval,interval)",
+        "select rolegate.set_kind('verify', '-1 s')",
+        OPERATOR,
+        None,
+    ),
+    function(
+        "rolegate.kind_settings()",
+        "select rolegate.kind_settings()",
+        &["operator", "viewer"],
+        None,
+    ),
+    function(
+        "rolegate.job_backoff(rolegate.job)",
+        "select rolegate.job_backoff(null::rolegate.job)",
         NOBODY,
         None,
     ),

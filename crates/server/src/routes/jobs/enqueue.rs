@@ -16,7 +16,7 @@ use crate::routes::asked::Asked;
 use crate::routes::members::Members;
 use crate::routes::{describe, rpc};
 
-const MEMBERS: [&str; 15] = [
+const MEMBERS: [&str; 17] = [
     "kind",
     "args",
     "queue",
@@ -32,6 +32,8 @@ const MEMBERS: [&str; 15] = [
     "trace",
     "ordering_key",
     "limit_key",
+    "backoff",
+    "max_backoff",
 ];
 
 const MAX_TAGS: usize = 20;
@@ -129,7 +131,9 @@ fn wanted(
         .param(JSONB, members.object("metadata")?)
         .param(TEXT, trace)
         .param(TEXT, ordering_key)
-        .param(TEXT, limit_key))
+        .param(TEXT, limit_key)
+        .param(FLOAT8, seconds(members.seconds("backoff", 0.0)?))
+        .param(FLOAT8, seconds(members.seconds("max_backoff", 0.0)?)))
 }
 
 pub(crate) fn describe() -> Value {
@@ -160,6 +164,8 @@ pub(crate) fn describe() -> Value {
             "deadline": seconds(0.001),
             "tags": {"type": ["array", "null"], "maxItems": MAX_TAGS,
                      "items": {"type": "string", "minLength": 1, "maxLength": MAX_NAME}},
+            "backoff": seconds(0.0),
+            "max_backoff": seconds(0.0),
             "ordering_key": key,
             "limit_key": key,
             "metadata": {"type": ["object", "null"]},

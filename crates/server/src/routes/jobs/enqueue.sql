@@ -13,4 +13,6 @@ select pg_catalog.json_build_object('id', rolegate.enqueue(
     metadata => $12,
     trace => $13,
     ordering_key => $14,
-    limit_key => $15))
+    limit_key => $15,
+    backoff => pg_catalog.make_interval(secs => $16),
+    max_backoff => pg_catalog.make_interval(secs => $17)))
