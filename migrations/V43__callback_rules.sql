@@ -84,6 +84,24 @@ as $$
 $$;
 revoke execute on function rolegate.are_callback_rules(jsonb) from public;
 
+-- The `traceparent` of whoever enqueued the job that a callback is of: parked, or running still.
+create function rolegate.callback_trace(c rolegate.job_callback) returns text
+language sql stable security definer
+set search_path = pg_catalog, rolegate, pg_temp
+as $$
+    select pg_catalog.substring(
+        coalesce(
+            (select p.options ->> 'trace' from rolegate.job_parked p where p.root = (c).root),
+            (
+                select j.options ->> 'trace'
+                from rolegate.job_claim k
+                join rolegate.job j on j.lane = k.lane and j.id = (c).job
+                where k.id = (c).claim
+            )),
+        '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$')
+$$;
+revoke execute on function rolegate.callback_trace(rolegate.job_callback) from public;
+
 drop function rolegate.answer_callback(uuid, text, jsonb, bytea);
 
 -- The first call of those that decide. `verdict`: ok; replay (the same call once more, which is told
@@ -94,7 +112,7 @@ drop function rolegate.answer_callback(uuid, text, jsonb, bytea);
 -- parks its job: `running`.
 create function rolegate.answer_callback(
     callback uuid, action text, payload jsonb, request_digest bytea, judged jsonb,
-    out verdict text, out job bigint, out state text, out rules jsonb
+    out verdict text, out job bigint, out state text, out rules jsonb, out trace text
 )
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -146,6 +164,8 @@ begin
     end if;
     verdict := 'ok';
     state := 'running';
+    -- Under it the request, the job and its answer are found together.
+    trace := rolegate.callback_trace(c);
     update rolegate.job_callback k
     set state = 'answered', action = answer_callback.action, digest = request_digest,
         told = 'running', payload = answer_callback.payload, called = c.called,
@@ -168,7 +188,7 @@ drop function rolegate.callback_resume(uuid, jsonb, bytea);
 -- Completes the job; `payload` is its output.
 create function rolegate.callback_complete(
     callback uuid, payload jsonb, request_digest bytea, judged jsonb default null,
-    out verdict text, out job bigint, out state text, out rules jsonb
+    out verdict text, out job bigint, out state text, out rules jsonb, out trace text
 )
 language sql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -179,7 +199,7 @@ grant execute on function rolegate.callback_complete(uuid, jsonb, bytea, jsonb) 
 -- The job goes back to its lane with the payload: `options -> 'resume'` of its next claim.
 create function rolegate.callback_resume(
     callback uuid, payload jsonb, request_digest bytea, judged jsonb default null,
-    out verdict text, out job bigint, out state text, out rules jsonb
+    out verdict text, out job bigint, out state text, out rules jsonb, out trace text
 )
 language sql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -187,16 +207,19 @@ as $$ select * from rolegate.answer_callback(callback, 'resume', payload, reques
 revoke execute on function rolegate.callback_resume(uuid, jsonb, bytea, jsonb) from public;
 grant execute on function rolegate.callback_resume(uuid, jsonb, bytea, jsonb) to rolegate_receiver;
 
-create or replace function rolegate.callback_fail(
+drop function rolegate.callback_fail(uuid, text, boolean, bytea);
+create function rolegate.callback_fail(
     callback uuid, error text, terminal boolean, request_digest bytea,
-    out verdict text, out job bigint, out state text
+    out verdict text, out job bigint, out state text, out trace text
 )
 language sql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
 as $$
-    select a.verdict, a.job, a.state
+    select a.verdict, a.job, a.state, a.trace
     from rolegate.answer_callback(
         callback, 'fail',
         pg_catalog.jsonb_build_object('error', error, 'terminal', coalesce(terminal, false)),
         request_digest, null) a
 $$;
+revoke execute on function rolegate.callback_fail(uuid, text, boolean, bytea) from public;
+grant execute on function rolegate.callback_fail(uuid, text, boolean, bytea) to rolegate_receiver;

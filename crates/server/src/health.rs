@@ -13,6 +13,7 @@ use http::{StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
 use rolegate_pg::own::OwnPool;
 use rolegate_replication::{Feed, Status};
+use tokio_postgres::SimpleQueryMessage;
 
 use crate::database::Database;
 
@@ -20,7 +21,7 @@ use crate::database::Database;
 #[derive(Debug)]
 pub struct Health {
     databases: Vec<Arc<Database>>,
-    /// Connections of surfaces with a login of their own, by the surfaces' names.
+    /// Connections of surfaces with a login of their own that have to write, by the surfaces' names.
     pools: Vec<(String, OwnPool)>,
     /// Change streams that this process reads, by their databases' names.
     feeds: Vec<(String, Feed)>,
@@ -65,7 +66,32 @@ pub fn router(health: Arc<Health>) -> Router {
         .with_state(health)
 }
 
-/// Ready when every database answers, and in a process that only reads change streams, when it follows each or
+/// What a connection says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Probed {
+    Ok,
+    ReadOnly,
+    Unreachable,
+}
+
+async fn probe(pool: &OwnPool) -> Probed {
+    let answered = tokio::time::timeout(Duration::from_secs(2), async {
+        let client = pool.get().await.ok()?;
+        // Also on a standby. What comes back is one row.
+        let answer = client.simple_query("show transaction_read_only").await;
+        answer.ok()?.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row.get(0) == Some("on")),
+            _ => None,
+        })
+    });
+    match answered.await {
+        Ok(Some(false)) => Probed::Ok,
+        Ok(Some(true)) => Probed::ReadOnly,
+        _ => Probed::Unreachable,
+    }
+}
+
+/// Ready when every database answers, those of surfaces that have to write take writes, and in a process that only reads change streams, when it follows each or
 /// stands by for it. Says which one does not, and nothing more.
 async fn readyz(State(health): State<Arc<Health>>) -> impl IntoResponse {
     if health.draining.load(Ordering::Acquire) {
@@ -76,19 +102,20 @@ async fn readyz(State(health): State<Arc<Health>>) -> impl IntoResponse {
     let databases = health
         .databases
         .iter()
-        .map(|database| (database.name(), &database.own));
-    let pools = health.pools.iter().map(|(name, pool)| (&**name, pool));
-    for (name, pool) in databases.chain(pools) {
-        let answered = tokio::time::timeout(Duration::from_secs(2), async {
-            let client = pool.get().await.ok()?;
-            client.simple_query("").await.ok()
-        });
-        let ready = matches!(answered.await, Ok(Some(_)));
-        if !ready {
+        .map(|database| (database.name(), &database.own, false));
+    let pools = &health.pools;
+    let pools = pools.iter().map(|(name, pool)| (&**name, pool, true));
+    for (name, pool, writes) in databases.chain(pools) {
+        let word = match probe(pool).await {
+            Probed::ReadOnly if writes => "read-only: the database takes no writes",
+            Probed::Ok | Probed::ReadOnly => "ok",
+            Probed::Unreachable => "unreachable",
+        };
+        if word != "ok" {
             status = StatusCode::SERVICE_UNAVAILABLE;
         }
-        text.push_str(name);
-        text.push_str(if ready { " ok\n" } else { " unreachable\n" });
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name} {word}");
     }
     let alone = health.databases.is_empty() && health.pools.is_empty();
     for (name, feed) in &health.feeds {

@@ -37,8 +37,9 @@ pub(super) async fn handle(
             let job = verdict.job;
             let state = verdict.state.as_deref().unwrap_or_default();
             if verdict.word == "ok" && action != Action::Heartbeat {
+                let trace = verdict.trace.as_deref();
                 tracing::info!(
-                    request_id = %context.id, job, %action, state, "callback_answered"
+                    request_id = %context.id, job, %action, state, trace, "callback_answered"
                 );
             }
             let outcome = match &*verdict.word {
@@ -184,7 +185,16 @@ fn not_stored(context: &RequestContext, error: &StoreError) -> Problem {
         return Problem::new(ErrorCode::InvalidRequest)
             .message("The database does not take this JSON.");
     }
-    tracing::warn!(request_id = %context.id, %error, cause = ?error, "callback_not_stored");
+    let read_only = error.is_read_only();
+    tracing::warn!(
+        request_id = %context.id, %error, cause = ?error, read_only, "callback_not_stored"
+    );
+    if read_only {
+        return Problem::new(ErrorCode::DatabaseUnavailable)
+            .message("The database takes no writes now; nothing was decided.")
+            .hint("Repeat the call until it is answered: it counts once.")
+            .retry_after(Duration::from_secs(10));
+    }
     Problem::new(ErrorCode::DatabaseUnavailable)
         .hint("Repeat the call: it counts once.")
         .retry_after(Duration::from_secs(1))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rolegate_pg::EngineSql;
 use rolegate_pg::own::{OwnPool, OwnPoolError};
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::call::Call;
@@ -29,6 +30,8 @@ pub(super) struct Verdict {
     pub(super) state: Option<String>,
     /// What the call is to be judged by first.
     pub(super) rules: Option<String>,
+    /// W3C `traceparent` of whoever enqueued the job.
+    pub(super) trace: Option<String>,
 }
 
 /// Why there is no verdict.
@@ -43,6 +46,14 @@ pub(super) enum StoreError {
 }
 
 impl StoreError {
+    /// Whether nothing can be written: a standby, or a database that is read-only.
+    pub(super) fn is_read_only(&self) -> bool {
+        let Self::Statement(error) = self else {
+            return false;
+        };
+        error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION)
+    }
+
     /// Whether it is about a value of the call: JSON that PostgreSQL does not take.
     pub(super) fn is_about_the_call(&self) -> bool {
         let Self::Statement(error) = self else {
@@ -56,20 +67,24 @@ impl StoreError {
 
 impl Store {
     pub(super) fn new(pool: OwnPool, sql: &EngineSql) -> Self {
-        let of = |function: &str, rules: &str| {
+        let of = |function: &str, rules: &str, trace: &str| {
             sql.of(&format!(
-                "select verdict, job, state, {rules}::text from rolegate.{function}"
+                "select verdict, job, state, {rules}::text, {trace}::text from rolegate.{function}"
             ))
         };
         let judged = |name: &str| {
             let arguments = "$1, $2::text::jsonb, $3, $4::text::jsonb";
-            of(&format!("callback_{name}({arguments})"), "rules")
+            of(&format!("callback_{name}({arguments})"), "rules", "trace")
         };
         Self {
             pool,
             complete: judged("complete"),
-            fail: of("callback_fail($1, $2, $3, $4)", "null"),
-            heartbeat: of("callback_heartbeat($1, $2, $3::text::jsonb, $4)", "null"),
+            fail: of("callback_fail($1, $2, $3, $4)", "null", "trace"),
+            heartbeat: of(
+                "callback_heartbeat($1, $2, $3::text::jsonb, $4)",
+                "null",
+                "null",
+            ),
             resume: judged("resume"),
         }
     }
@@ -126,6 +141,7 @@ impl Store {
             job: row.try_get(1)?,
             state: row.try_get(2)?,
             rules: row.try_get(3)?,
+            trace: row.try_get(4)?,
         })
     }
 }

@@ -9,6 +9,7 @@ use rolegate_auth::callback::{
     Action, Call, Key, SIGNATURE_HEADER, TIMESTAMP_HEADER, Verifier, callback_url, sign,
 };
 use rolegate_model::{Clock as _, SystemClock};
+use rolegate_pg::own::OwnPool;
 use rolegate_pg::wire::Login;
 use rolegate_server::callbacks::{Callbacks, CallbacksConfig, Callers};
 use rolegate_testkit::TestDatabase;
@@ -22,6 +23,8 @@ pub(crate) const PREFIX: &str = "/api/callbacks";
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     pub(crate) client: reqwest::Client,
+    /// The receiver's connections.
+    pub(crate) pool: OwnPool,
     stop: CancellationToken,
 }
 
@@ -118,10 +121,12 @@ impl Receiver {
         let bound = Callbacks::bind(config, &endpoint, &login, "rolegate", Arc::new(SystemClock));
         let callbacks = bound.await.expect("it binds");
         let (address, stop) = (callbacks.address(), CancellationToken::new());
+        let pool = callbacks.pool().clone();
         tokio::spawn(callbacks.serve(stop.clone()));
         Self {
             address,
             client: reqwest::Client::new(),
+            pool,
             stop,
         }
     }

@@ -55,6 +55,12 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         None,
     ),
     function(
+        "rolegate.callback_trace(rolegate.job_callback)",
+        "select rolegate.callback_trace(null)",
+        NOBODY,
+        None,
+    ),
+    function(
         "rolegate.lock_callback(uuid)",
         "select rolegate.lock_callback(pg_catalog.gen_random_uuid())",
         NOBODY,
