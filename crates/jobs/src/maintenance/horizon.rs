@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::Error;
 
-use super::metrics;
 use super::steps::Steps;
+use super::{metrics, session};
 
 /// Between two looks.
 pub(super) const EVERY: Duration = Duration::from_mins(1);
@@ -55,6 +55,21 @@ from (
 where age is not null
 order by kind, age desc";
 
+/// What that costs until now: dead rows in this database, as the server counts them; and, of a slot, bytes of
+/// the log that it keeps. Asked only when something is said, and given up after a short time.
+const COST: &str = "\
+select (select pg_catalog.sum(t.n_dead_tup)::bigint from pg_catalog.pg_stat_all_tables t),
+    (
+        select greatest(pg_catalog.pg_wal_lsn_diff(
+            case
+                when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
+                else pg_catalog.pg_current_wal_lsn()
+            end,
+            s.restart_lsn), 0)::bigint
+        from pg_catalog.pg_replication_slots s where s.slot_name = $1
+    )";
+const COST_TIMEOUT: &str = "set statement_timeout = '2s'";
+
 /// What is known of the holders.
 #[derive(Debug, Default)]
 pub(super) struct Horizon(BTreeMap<&'static str, Holder>);
@@ -91,12 +106,15 @@ impl Horizon {
                 && known.said.is_none_or(|said| said.elapsed() >= AGAIN)
             {
                 known.said = Some(Instant::now());
+                let (dead_rows, wal_bytes) = cost(steps, kind, holder).await?;
                 tracing::warn!(
                     database = steps.database(),
                     kind,
                     holder,
                     transactions,
                     seconds,
+                    dead_rows,
+                    wal_bytes,
                     "horizon_held"
                 );
             }
@@ -119,6 +137,24 @@ impl Horizon {
         }
         known
     }
+}
+
+/// Dead rows, and bytes of the log; `None`: not known.
+async fn cost(
+    steps: &Steps,
+    kind: &str,
+    holder: &str,
+) -> Result<(Option<i64>, Option<i64>), Error> {
+    let client = &steps.session.client;
+    let slot = (kind == "replication_slot").then_some(holder);
+    client.batch_execute(COST_TIMEOUT).await?;
+    let row = client.query_one(COST, &[&slot]).await;
+    client.batch_execute(session::STATEMENT_TIMEOUT).await?;
+    Ok(match row {
+        Ok(row) => (row.try_get(0)?, row.try_get(1)?),
+        // It is said without.
+        Err(_) => (None, None),
+    })
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ use super::MaintenanceError;
 /// Longest time to connect.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 
+/// How long a statement may take; as in the settings.
+pub(super) const STATEMENT_TIMEOUT: &str = "set statement_timeout = '10min'";
+
 /// The server ends the session of somebody who is silent for so long. Whoever reads a large segment
 /// may take a while; whoever waits for a lock may not.
 const SETTINGS: &str = "set application_name = 'rolegate maintenance'; \

@@ -9,7 +9,7 @@ use rolegate_testkit::own_server::OwnServer;
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::stage::{Stage, pause};
+use super::stage::{Stage, eventually, pause};
 
 /// Lines of the log.
 #[derive(Clone, Default)]
@@ -43,6 +43,15 @@ impl Lines {
             .map(|event| {
                 let text = |name: &str| event[name].as_str().unwrap().to_owned();
                 assert!(event["transactions"].as_f64().unwrap() >= 5.0, "{event}");
+                // The rows below, and what of the log was written after the slot was made.
+                assert!(event["dead_rows"].as_i64().unwrap() >= 500, "{event}");
+                let bytes = event["wal_bytes"].as_i64();
+                assert_eq!(
+                    bytes.is_some(),
+                    event["kind"] == "replication_slot",
+                    "{event}"
+                );
+                assert!(bytes.is_none_or(|bytes| bytes > 1 << 20), "{event}");
                 (text("kind"), text("holder"))
             })
             .collect()
@@ -92,6 +101,17 @@ async fn who_holds_the_horizon_is_named() {
                 .await
                 .unwrap();
         }
+        // What that costs: rows that nobody needs, and log that the slot keeps.
+        stage
+            .run(
+                "create table dead (n int); insert into dead select generate_series(1, 500); \
+                 delete from dead; \
+                 select pg_logical_emit_message(false, 'x', repeat('x', 2000000)); \
+                 select pg_stat_force_next_flush()",
+            )
+            .await;
+        let counted = "select n_dead_tup >= 500 from pg_stat_all_tables where relname = 'dead'";
+        eventually(&stage.superuser, counted).await;
         let leader = stage.lead_with(|config| config.horizon_patience = Duration::ZERO);
         let wanted = [
             ("prepared_transaction", format!("'{name}' of postgres")),
