@@ -42,8 +42,8 @@ declare
         when action is null or action not in ('cancel', 'retry', 'move')
             then 'action is cancel, retry or move'
         when action = 'retry' and not dead_letters
-            and (only_state is null or only_state not in ('failed', 'cancelled'))
-            then 'retry is for failed or cancelled jobs, or for dead letters'
+            and (only_state is null or only_state not in ('failed', 'cancelled', 'waiting_external'))
+            then 'retry is for failed or cancelled jobs, those that wait for an answer, or dead letters'
         when action = 'cancel'
             and (dead_letters or only_state in ('completed', 'failed', 'cancelled'))
             then 'cancel is for jobs that have not ended'

@@ -61,11 +61,16 @@ impl Which {
         let state = self.state.as_deref();
         let moves = self.to_queue.is_some() || self.to_priority.is_some();
         let wrong = match &*self.action {
-            "retry" if !self.dead_letters && !matches!(state, Some("failed" | "cancelled")) => (
-                "state",
-                "does not fit a retry",
-                "failed or cancelled; or `\"dead_letters\": true`.",
-            ),
+            "retry"
+                if !self.dead_letters
+                    && !matches!(state, Some("failed" | "cancelled" | "waiting_external")) =>
+            {
+                (
+                    "state",
+                    "does not fit a retry",
+                    "failed, cancelled or waiting_external; or `\"dead_letters\": true`.",
+                )
+            }
             "cancel" | "move" if self.dead_letters => (
                 "dead_letters",
                 "can only be retried",
