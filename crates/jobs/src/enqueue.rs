@@ -33,6 +33,9 @@ pub enum EnqueueError {
     /// What was given can't be written as JSON.
     #[error("the job's arguments or metadata are no JSON")]
     Json(#[from] serde_json::Error),
+    /// What is unique by its parts is enqueued by a statement of its own, and not copied or as a follow-up.
+    #[error("unique_by needs a statement of its own; here a job has a unique_key or none")]
+    UniqueBy,
     /// PostgreSQL refused; the caller's transaction has failed.
     #[error("the job was not enqueued")]
     Postgres(#[from] tokio_postgres::Error),
@@ -46,7 +49,7 @@ impl EnqueueError {
     /// Another job has its unique key.
     pub fn is_duplicate(&self) -> bool {
         match self {
-            Self::Json(_) => false,
+            Self::Json(_) | Self::UniqueBy => false,
             Self::Postgres(error) => {
                 error.code() == Some(&tokio_postgres::error::SqlState::UNIQUE_VIOLATION)
             }
@@ -66,7 +69,48 @@ pub struct Enqueue {
     args: Result<Box<RawValue>, serde_json::Error>,
     options: Vec<(&'static str, Value)>,
     metadata: Result<(), serde_json::Error>,
+    unique_by: Option<UniqueBy>,
     sql: Option<Arc<EngineSql>>,
+}
+
+/// What makes two jobs of a kind the same one: those of these that are said.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UniqueBy {
+    args: bool,
+    queue: bool,
+    period: Option<Duration>,
+}
+
+impl UniqueBy {
+    /// The kind alone.
+    pub fn kind() -> Self {
+        Self::default()
+    }
+
+    /// The same arguments, too.
+    #[must_use]
+    pub fn args(self) -> Self {
+        Self { args: true, ..self }
+    }
+
+    /// In the same queue, too.
+    #[must_use]
+    pub fn queue(self) -> Self {
+        Self {
+            queue: true,
+            ..self
+        }
+    }
+
+    /// In the same period, too. Periods follow one another from 1970 on, in UTC. With
+    /// [`Enqueue::unique_for`] as long as the period there is no second one in it after the first has ended, either.
+    #[must_use]
+    pub fn period(self, period: Duration) -> Self {
+        Self {
+            period: Some(period),
+            ..self
+        }
+    }
 }
 
 impl Enqueue {
@@ -82,6 +126,7 @@ impl Enqueue {
             args: serde_json::value::to_raw_value(args),
             options: Vec::new(),
             metadata: Ok(()),
+            unique_by: None,
             sql: None,
         }
     }
@@ -120,6 +165,13 @@ impl Enqueue {
     /// [`EnqueueError::is_duplicate`] says, or see [`Self::or_existing`].
     pub fn unique_key(self, key: impl Into<String>) -> Self {
         self.with("unique_key", Value::Text(key.into()))
+    }
+
+    /// No other job of its kind that is the same in these parts until it has ended: as [`Self::unique_key`] with
+    /// what `rolegate.unique_key` makes of them. Only for jobs that are enqueued by a statement of their own.
+    pub fn unique_by(mut self, parts: UniqueBy) -> Self {
+        self.unique_by = Some(parts);
+        self
     }
 
     /// If another job has the unique key, that one's id instead of an error.
@@ -209,11 +261,36 @@ impl Enqueue {
 
     fn statement(self) -> Result<Statement, EnqueueError> {
         self.metadata?;
+        let args = self.args?;
+        let mut options = self.options;
+        let mut unique_by = None;
+        if let Some(by) = self.unique_by {
+            let queue = options.iter().find_map(|(name, value)| match value {
+                Value::Text(queue) if *name == "queue" => Some(&**queue),
+                _ => None,
+            });
+            // Where nothing is said, it is that one.
+            let queue = by.queue.then(|| queue.unwrap_or("default"));
+            let parts = serde_json::to_string(&serde_json::json!({
+                "kind": self.kind, "queue": queue,
+                "period": by.period.map(|period| period.as_secs_f64()),
+            }))?;
+            // Numbers of the arguments are not touched.
+            let parts = match (by.args, parts.strip_suffix('}')) {
+                (true, Some(open)) => format!("{open},\"args\":{}}}", args.get()),
+                _ => parts,
+            };
+            options.retain(|(name, _)| *name != "unique_key");
+            unique_by = Some(parts);
+        }
         let mut statement = Statement::call("rolegate.enqueue");
         statement.argument(None, Value::Text(self.kind.into_owned()));
-        statement.argument(None, Value::Json(self.args?));
-        for (name, value) in self.options {
+        statement.argument(None, Value::Json(args));
+        for (name, value) in options {
             statement.argument(Some(name), value);
+        }
+        if let Some(parts) = unique_by {
+            statement.unique_by(parts);
         }
         Ok(statement.end(self.sql.as_deref()))
     }

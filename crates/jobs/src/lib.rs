@@ -20,7 +20,7 @@ pub use callback::{NewCallback, RegisterError};
 pub use completion::CompletionError;
 pub use description::Description;
 pub use engine::EngineError;
-pub use enqueue::{Enqueue, EnqueueCopy, EnqueueError, EnqueueMany, JobArgs};
+pub use enqueue::{Enqueue, EnqueueCopy, EnqueueError, EnqueueMany, JobArgs, UniqueBy};
 pub use event::{Event, What};
 pub use handler::{Context, Handler, Handlers};
 pub use job::{AttemptError, Job, JobId, JobOptions, JobPrincipal};

@@ -108,6 +108,9 @@ impl EnqueueCopy {
 fn write_row(rows: &mut BytesMut, job: Enqueue) -> Result<(), EnqueueError> {
     job.metadata?;
     let args = job.args?;
+    if job.unique_by.is_some() {
+        return Err(EnqueueError::UniqueBy);
+    }
     write_text(rows, &job.kind);
     rows.extend_from_slice(b"\t");
     write_text(rows, args.get());

@@ -33,6 +33,9 @@ pub(crate) fn written(jobs: Vec<Enqueue>) -> Result<Box<RawValue>, FollowUpError
 /// Numbers of the arguments are not touched.
 fn node(job: Enqueue) -> Result<BTreeMap<&'static str, Box<RawValue>>, FollowUpError> {
     job.metadata.map_err(EnqueueError::Json)?;
+    if job.unique_by.is_some() {
+        return Err(EnqueueError::UniqueBy.into());
+    }
     let mut node = BTreeMap::from([
         ("kind", to_raw_value(&job.kind)?),
         ("args", job.args.map_err(EnqueueError::Json)?),

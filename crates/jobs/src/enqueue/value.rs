@@ -46,6 +46,21 @@ impl Statement {
         }
     }
 
+    /// A unique key that the database makes, of an object of its parts. Not the first argument.
+    pub(super) fn unique_by(&mut self, parts: String) {
+        // Writing to a string does not fail.
+        let _ = write!(
+            self.sql,
+            ", unique_key => (select rolegate.unique_key(u.kind, u.args, u.queue, \
+             pg_catalog.make_interval(secs => u.period)) from pg_catalog.jsonb_to_record(\
+             ${}::pg_catalog.text::pg_catalog.jsonb) \
+             u (kind pg_catalog.text, args pg_catalog.jsonb, queue pg_catalog.text, \
+             period pg_catalog.float8))",
+            self.parameters.len() + 1
+        );
+        self.parameters.push(Parameter::Text(parts));
+    }
+
     pub(super) fn argument(&mut self, name: Option<&'static str>, value: Value) {
         if !self.parameters.is_empty() {
             self.sql.push_str(", ");
