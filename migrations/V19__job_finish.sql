@@ -247,6 +247,16 @@ begin
         array(select b.nth from good b where flags is not null and b.flags & 16 <> 0)
     into refused, special, limited;
 
+    -- One that is named twice would go two ways, or come back twice. Where all completed and held nothing, twice is
+    -- once.
+    if special <> '{}' then
+        perform from unnest(claims, ordinals) x (claim, ordinal)
+        group by x.claim, x.ordinal having pg_catalog.count(*) > 1;
+        if found then
+            raise exception using
+                errcode = 'invalid_parameter_value', message = 'an attempt is named twice';
+        end if;
+    end if;
     foreach n in array special loop
         perform rolegate.settle_attempt(
             k.lane, k.jobs[ordinals[n]], coalesce(states[n], 'c'), details[n])

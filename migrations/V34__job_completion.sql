@@ -137,6 +137,13 @@ declare
     refused constant integer[] := rolegate.finish_jobs(
         worker, claims, ordinals, claimed_at, states, details, flags);
 begin
+    -- Its follow-ups would be made twice.
+    perform from unnest(claims, ordinals) x (claim, ordinal)
+    group by x.claim, x.ordinal having pg_catalog.count(*) > 1;
+    if found then
+        raise exception using
+            errcode = 'invalid_parameter_value', message = 'an attempt is named twice';
+    end if;
     perform rolegate.enqueue_follow_up(f.job, j.principal, j.options ->> 'trace')
     from pg_catalog.unnest(follow_ups) with ordinality u (jobs, nth)
     join rolegate.job_claim k on k.id = claims[u.nth]
