@@ -117,7 +117,7 @@ create table rolegate.job_principal (
     digest bytea not null,
     role_name name not null,
     role_oid oid not null,
-    -- The API token or `jti` that was used; NULL for SQL without a request.
+    -- The API token that was used; NULL for other tokens, and for SQL without a request.
     token_id text,
     claims jsonb,
     seen_at timestamptz not null default pg_catalog.now()
@@ -125,7 +125,7 @@ create table rolegate.job_principal (
 create index job_principal_digest on rolegate.job_principal (digest);
 
 -- The principal of this transaction: also inside an application's definer function, the role the
--- request runs as. Its claims are kept without those that are about the token's time.
+-- request runs as. Of its claims those are kept that kept_claims() says.
 create function rolegate.job_principal() returns bigint
 language plpgsql volatile security definer
 set search_path = pg_catalog, rolegate, pg_temp
@@ -141,10 +141,10 @@ declare
     found_id bigint;
 begin
     if pg_catalog.current_setting('rolegate.signed_claims', true) <> '' then
-        kept := rolegate.claims() - array['exp', 'iat', 'nbf', 'jti', 'aud', 'azp'];
+        kept := rolegate.kept_claims(rolegate.claims());
         -- Part of what claims() has verified.
-        token := nullif(pg_catalog.split_part(
-            pg_catalog.current_setting('rolegate.signed_claims'), '|', 7), '');
+        token := rolegate.kept_token(pg_catalog.split_part(
+            pg_catalog.current_setting('rolegate.signed_claims'), '|', 7));
     end if;
     wanted := pg_catalog.sha256(pg_catalog.convert_to(
         pg_catalog.concat_ws('|', actor_oid, actor, coalesce(token, ''), kept), 'UTF8'));

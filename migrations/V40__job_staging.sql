@@ -127,6 +127,10 @@ declare
 begin
     -- A transaction has its number before it takes an id: see V16.
     perform pg_catalog.pg_current_xact_id();
+    -- What is kept of them is decided here: the producer has no right to look.
+    update rolegate.job_staging s
+    set claims = rolegate.kept_claims(s.claims), token_id = rolegate.kept_token(s.token_id)
+    where s.id = any (ids) and s.claims is not null;
     with gone as materialized (
         delete from rolegate.job_staging s where s.id = any (ids) returning s.*
     ),
@@ -274,6 +278,8 @@ declare
     principal bigint;
 begin
     delete from rolegate.job_staging x where x.id = staged returning x.* into strict s;
+    s.claims := rolegate.kept_claims(s.claims);
+    s.token_id := rolegate.kept_token(s.token_id);
     wanted := pg_catalog.sha256(pg_catalog.convert_to(
         pg_catalog.concat_ws('|', s.role_oid, s.role_name, coalesce(s.token_id, ''), s.claims), 'UTF8'));
     select p.id into principal from rolegate.job_principal p where p.digest = wanted order by p.id limit 1;

@@ -118,7 +118,7 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
     ),
     function(
         "rolegate.enqueue_with(text,jsonb,text,timestamp with time zone,integer,integer,text,text,interval,interval,text[],jsonb,text,text,text,interval,interval)",
-        "select rolegate.enqueue_with('verify', '{}', 'default', null, 2, 1, null, 'error', null, null, null, null, null, null, null)",
+        "select rolegate.enqueue_with('verify', '{}', 'default', null, 2, 1, null, 'error', null, null, null, null, null, null, null, null, null)",
         NOBODY,
         None,
     ),
@@ -192,6 +192,36 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         "rolegate.claim_lock_key(bigint)",
         "select rolegate.claim_lock_key(0)",
         NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.unique_key(text,jsonb,text,interval,timestamp with time zone)",
+        "select rolegate.unique_key('verify')",
+        PRODUCER,
+        None,
+    ),
+    function(
+        "rolegate.kept_claims(jsonb)",
+        "select rolegate.kept_claims('{}')",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.kept_token(text)",
+        "select rolegate.kept_token('verify')",
+        NOBODY,
+        None,
+    ),
+    function(
+        "rolegate.set_job_claims(text[])",
+        "select rolegate.set_job_claims(array[''])",
+        OPERATOR,
+        Some("22023"),
+    ),
+    function(
+        "rolegate.job_claims()",
+        "select rolegate.job_claims()",
+        &["operator", "viewer"],
         None,
     ),
     function(

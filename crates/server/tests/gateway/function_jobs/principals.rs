@@ -77,13 +77,16 @@ async fn a_job_has_the_claims_of_its_request_without_those_of_the_token_alone() 
                 ..Options::default()
             };
             let (gateway, clerk, worker, superuser) = ready_with(&db, options).await;
-            let own = json!({"org": "acme", "jti": "one of many", "azp": "a client", "nbf": 1});
+            let own = json!({"org": "acme", "jti": "one of many", "azp": "a client", "nbf": 1,
+                "email": "a@example.org", "sid": "this login", "nonce": "n", "name": "A"});
             let token = provider.issue(Algorithm::ES256, claims_with(&clerk, &own));
             // In the request all of them are there.
             let (status, body) = gateway.call(&token, "claimed", "").await;
             assert_eq!(status.as_u16(), 200, "{body}");
             let request: Value = serde_json::from_str(&body).expect("JSON");
-            let gone = ["exp", "iat", "nbf", "jti", "aud", "azp"];
+            let gone = [
+                "exp", "iat", "nbf", "jti", "aud", "azp", "email", "sid", "nonce", "name",
+            ];
             for name in gone {
                 assert!(request.get(name).is_some(), "{name} is not in {request}");
             }
@@ -97,6 +100,23 @@ async fn a_job_has_the_claims_of_its_request_without_those_of_the_token_alone() 
             // As its function reads one.
             enqueue(&gateway, &token, "api.note", json!({"n": 1})).await;
             assert_eq!(seen(&superuser, 1).await[0].2.as_deref(), Some("acme"));
+            // Another login is the same principal.
+            let again = json!({"org": "acme", "jti": "another", "azp": "a client", "nbf": 1,
+                "email": "b@example.org", "sid": "another", "nonce": "o", "name": "B"});
+            let again = provider.issue(Algorithm::ES256, claims_with(&clerk, &again));
+            enqueue(&gateway, &again, "api.note", json!({"n": 2})).await;
+            seen(&superuser, 2).await;
+            let principals = "select count(*) from rolegate.job_principal where claims is not null";
+            let row = superuser.query_one(principals, &[]).await.expect("read");
+            assert_eq!(row.get::<_, i64>(0), 1);
+            // Those that are named, and no others; also of what is copied.
+            let named = "select rolegate.set_job_claims(array['org', 'email'])";
+            superuser.execute(named, &[]).await.expect(named);
+            let id = enqueue(&gateway, &token, "api.claimed", json!({})).await;
+            assert_eq!(
+                output(&superuser, id).await,
+                json!({"org": "acme", "email": "a@example.org", "role": clerk})
+            );
             assert!(worker.stop().await);
             drop(gateway);
             db.drop().await;
