@@ -66,45 +66,157 @@ async fn work(db: &TestDatabase) -> Worker {
         .unwrap()
 }
 
+/// What is found when, of a completed job, a failed one, and a dead letter, which are kept for 2, 10 and 20 hours.
+async fn timeline(db: &TestDatabase) -> Vec<(&'static str, Vec<String>)> {
+    let stage = Stage::new(db).await;
+    stage
+        .run(
+            "select rolegate.create_queue('letters'); \
+             select rolegate.set_queue('letters', dead_letters => true); \
+             select rolegate.set_job_retention('2 hours', '10 hours', '20 hours')",
+        )
+        .await;
+    let worker = work(db).await;
+    let ids = [
+        enqueue(&stage, "works", "default").await,
+        enqueue(&stage, "fails", "default").await,
+        enqueue(&stage, "fails", "letters").await,
+    ];
+    let ended = "select (select count(*) = 2 from rolegate.job_ended) \
+        and exists (select from rolegate.job_outcome)";
+    eventually(&stage.superuser, ended).await;
+    assert!(worker.stop().await);
+    let mut seen = vec![("at once", found(&stage, &ids).await)];
+    // Completed ones go with their turn, which lasts for half the time they are kept.
+    for (minutes, when) in [
+        (61, "the turn is closed"),
+        (118, "1:58 after that"),
+        (3, "2:01 after that"),
+        (600 - 182 - 2, "after 9:58"),
+        (3, "after 10:01"),
+        (597, "after 19:58"),
+        (3, "after 20:01"),
+    ] {
+        pass(&stage, minutes).await;
+        seen.push((when, found(&stage, &ids).await));
+    }
+    seen
+}
+
+/// The same as it has to be.
+fn kept() -> Vec<(&'static str, Vec<String>)> {
+    let all = ["completed", "failed", "dead"].map(str::to_owned);
+    [
+        ("at once", 0),
+        ("the turn is closed", 0),
+        ("1:58 after that", 0),
+        ("2:01 after that", 1),
+        ("after 9:58", 1),
+        ("after 10:01", 2),
+        ("after 19:58", 2),
+        ("after 20:01", 3),
+    ]
+    .map(|(when, gone)| (when, all[gone..].to_vec()))
+    .to_vec()
+}
+
 #[tokio::test]
 async fn what_has_ended_is_found_for_as_long_as_it_is_kept_and_not_longer() {
+    for_each_version(async |db| assert_eq!(timeline(db).await, kept())).await;
+}
+
+/// A test that has never failed shows nothing: with each of these functions it does, where it should.
+#[tokio::test]
+async fn a_retention_that_is_broken_is_seen() {
+    const KEEP: &str = "x.keep_until <= pg_catalog.clock_timestamp()";
+    const LETTERS: &str = "s.dead_letter_retention";
     for_each_version(async |db| {
-        let stage = Stage::new(db).await;
-        stage
-            .run(
-                "select rolegate.create_queue('letters'); \
-                 select rolegate.set_queue('letters', dead_letters => true); \
-                 select rolegate.set_job_retention('2 hours', '10 hours', '20 hours')",
-            )
-            .await;
-        let worker = work(db).await;
-        let ids = [
-            enqueue(&stage, "works", "default").await,
-            enqueue(&stage, "fails", "default").await,
-            enqueue(&stage, "fails", "letters").await,
-        ];
-        let ended = "select (select count(*) = 2 from rolegate.job_ended) \
-            and exists (select from rolegate.job_outcome)";
-        eventually(&stage.superuser, ended).await;
-        assert!(worker.stop().await);
-        let all = ["completed", "failed", "dead"];
-        assert_eq!(found(&stage, &ids).await, all);
-        // Completed ones go with their turn, which lasts for half the time they are kept.
-        pass(&stage, 61).await;
-        let closed = "select count(*) from rolegate.job_turn where closed_at is not null";
-        assert_eq!(stage.number(closed).await, 1, "the turn is closed");
-        pass(&stage, 118).await;
-        assert_eq!(found(&stage, &ids).await, all, "1:58 after that");
-        pass(&stage, 3).await;
-        assert_eq!(found(&stage, &ids).await, all[1..], "2:01 after that");
-        pass(&stage, 600 - 182 - 2).await;
-        assert_eq!(found(&stage, &ids).await, all[1..], "after 9:58");
-        pass(&stage, 3).await;
-        assert_eq!(found(&stage, &ids).await, all[2..], "after 10:01");
-        pass(&stage, 597).await;
-        assert_eq!(found(&stage, &ids).await, all[2..], "after 19:58");
-        pass(&stage, 3).await;
-        assert!(found(&stage, &ids).await.is_empty(), "after 20:01");
+        for (what, breaks, first) in [
+            (
+                "nothing that ended badly is removed",
+                vec![("prune_jobs(integer)", KEEP, "false")],
+                "after 10:01",
+            ),
+            (
+                "it is removed three minutes too early",
+                vec![(
+                    "prune_jobs(integer)",
+                    KEEP,
+                    "x.keep_until <= pg_catalog.clock_timestamp() + interval '3 min'",
+                )],
+                "after 9:58",
+            ),
+            (
+                "dead letters go like completed jobs",
+                vec![(
+                    "end_job(rolegate.job,text,text,jsonb)",
+                    LETTERS,
+                    "s.completed_retention",
+                )],
+                "1:58 after that",
+            ),
+            (
+                "dead letters go like others that failed",
+                vec![(
+                    "end_job(rolegate.job,text,text,jsonb)",
+                    LETTERS,
+                    "s.failed_retention",
+                )],
+                "after 10:01",
+            ),
+            (
+                "a segment is emptied too early",
+                vec![
+                    (
+                        "empty_segment()",
+                        "select s.completed_retention from",
+                        "select s.completed_retention - interval '10 min' from",
+                    ),
+                    (
+                        "maintenance_due(interval)",
+                        "oldest.closed_at + setting.completed_retention",
+                        "oldest.closed_at + setting.completed_retention - interval '10 min'",
+                    ),
+                ],
+                "1:58 after that",
+            ),
+            (
+                "no segment is emptied",
+                vec![(
+                    "maintenance_due(interval)",
+                    "oldest.closed_at + setting.completed_retention",
+                    "oldest.closed_at + interval '1 year'",
+                )],
+                "2:01 after that",
+            ),
+        ] {
+            let db = TestDatabase::create(db.version()).await;
+            let superuser = db.superuser().await;
+            for (function, from, to) in breaks {
+                let sql = "select pg_get_functiondef($1::text::regprocedure)";
+                let row = superuser
+                    .query_one(sql, &[&format!("rolegate.{function}")])
+                    .await;
+                let text: String = row.unwrap().get(0);
+                assert!(text.contains(from), "{function} has no {from}");
+                superuser
+                    .batch_execute(&text.replace(from, to))
+                    .await
+                    .unwrap();
+            }
+            let (seen, expected) = (timeline(&db).await, kept());
+            let wrong = seen
+                .iter()
+                .zip(&expected)
+                .find(|(seen, expected)| seen != expected);
+            assert_eq!(
+                wrong.map(|(seen, _)| seen.0),
+                Some(first),
+                "{what}: {seen:?}"
+            );
+            drop(superuser);
+            db.drop().await;
+        }
     })
     .await;
 }

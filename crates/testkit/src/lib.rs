@@ -8,6 +8,7 @@ pub mod http_endpoint;
 pub mod identity_provider;
 pub mod own_server;
 pub mod provision;
+pub mod standby;
 
 pub use clusters::{Clusters, Version};
 pub use database::{Admitted, TestDatabase};

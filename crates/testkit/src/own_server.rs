@@ -43,6 +43,11 @@ impl OwnServer {
         }
     }
 
+    /// Its directory, in which other things may be.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     /// Sets something that needs no restart, and waits until it is in force.
     pub async fn set(&self, name: &str, value: &str) {
         let client = self.db.superuser().await;

@@ -4,7 +4,9 @@
 
 mod connections;
 mod leader;
+mod parked;
 mod refused;
+mod standby;
 mod worker;
 
 #[path = "../stage/mod.rs"]

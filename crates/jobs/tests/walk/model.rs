@@ -53,6 +53,13 @@ impl Model {
         i64::try_from(count).unwrap()
     }
 
+    /// Those of a queue.
+    pub(crate) fn count_in(&self, queue: usize, state: State) -> i64 {
+        let jobs = self.jobs.values();
+        let count = jobs.filter(|job| job.state == state && job.lane.0 == queue);
+        i64::try_from(count.count()).unwrap()
+    }
+
     pub(crate) fn of_worker(&self, worker: i64) -> Vec<Attempt> {
         self.running
             .iter()

@@ -373,6 +373,21 @@ impl Walk {
         for (n, state) in states.into_iter().enumerate() {
             assert_eq!(row.get::<_, i64>(n), self.model.count(state), "{state:?}");
         }
+        // And what operators are shown of each queue.
+        let sql = "select q.available, q.running, q.scheduled + q.retryable \
+                   from rolegate.queues() q where q.queue = $1";
+        for (nth, queue) in QUEUES.iter().enumerate() {
+            let row = self.operator.query_one(sql, &[queue]).await.unwrap();
+            let states = [State::Available, State::Running, State::Deferred];
+            for (n, state) in states.into_iter().enumerate() {
+                let counted: i64 = row.get(n);
+                assert_eq!(
+                    counted,
+                    self.model.count_in(nth, state),
+                    "{queue} {state:?}"
+                );
+            }
+        }
     }
 
     /// Everything that is left runs and completes.
