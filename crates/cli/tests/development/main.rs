@@ -5,6 +5,7 @@ mod cron;
 mod given;
 mod installation;
 mod keys;
+mod letters;
 mod minting;
 mod origins;
 mod place;

@@ -181,7 +181,7 @@ fn literals(source: &str) -> impl Iterator<Item = &str> {
 
 fn is_metric(text: &str) -> bool {
     // Names of roles and crates begin like that too.
-    const ENDS: [&str; 15] = [
+    const ENDS: [&str; 16] = [
         "_bytes",
         "_status",
         "_depth",
@@ -197,6 +197,7 @@ fn is_metric(text: &str) -> bool {
         "_queries",
         "_transactions",
         "_down",
+        "_refused",
     ];
     text.strip_prefix("rolegate_").is_some_and(|rest| {
         rest.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')

@@ -7,6 +7,7 @@ mod cron;
 mod functions;
 mod idle;
 mod load;
+mod maintenance;
 mod place;
 mod restart;
 mod signals;
