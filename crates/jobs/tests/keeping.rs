@@ -173,6 +173,11 @@ async fn a_retention_that_is_broken_is_seen() {
                         "select s.completed_retention - interval '10 min' from",
                     ),
                     (
+                        "carry_cursors()",
+                        "select s.completed_retention from",
+                        "select s.completed_retention - interval '10 min' from",
+                    ),
+                    (
                         "maintenance_due(interval)",
                         "oldest.closed_at + setting.completed_retention",
                         "oldest.closed_at + setting.completed_retention - interval '10 min'",

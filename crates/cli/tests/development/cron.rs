@@ -32,6 +32,21 @@ impl Stage {
     }
 }
 
+/// As whom declared entries may run.
+async fn roles_of_declared_entries(stage: &Stage) {
+    for (what, said) in [
+        ("allow", "allowed\n"),
+        ("allow", "was allowed already\n"),
+        ("roles", "alice\t"),
+        ("forbid", "forbidden\n"),
+        ("forbid", "was not allowed\n"),
+    ] {
+        let role: &[&str] = if what == "roles" { &[] } else { &["alice"] };
+        let text = stage.done(&[&["cron", what], role].concat()).await;
+        assert!(text.contains(said), "{what}: {text}");
+    }
+}
+
 async fn an_entry_runs_a_function_as_a_role(postgres: &str) {
     let installation = Installation::start(postgres, &[]).await;
     let superuser = installation.superuser().await;
@@ -118,18 +133,7 @@ async fn an_entry_runs_a_function_as_a_role(postgres: &str) {
     }
     assert_eq!(stage.done(&["cron", "list"]).await.lines().count(), 1);
 
-    // As whom declared entries may run.
-    for (what, said) in [
-        ("allow", "allowed\n"),
-        ("allow", "was allowed already\n"),
-        ("roles", "alice\t"),
-        ("forbid", "forbidden\n"),
-        ("forbid", "was not allowed\n"),
-    ] {
-        let role: &[&str] = if what == "roles" { &[] } else { &["alice"] };
-        let text = stage.done(&[&["cron", what], role].concat()).await;
-        assert!(text.contains(said), "{what}: {text}");
-    }
+    roles_of_declared_entries(&stage).await;
 
     // A pass beside the leader.
     let report = stage.done(&["maintenance", "tick", "--json"]).await;

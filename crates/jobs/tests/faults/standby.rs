@@ -18,6 +18,34 @@ use super::stage::{Stage, eventually, pause};
 const BEFORE: usize = 150;
 const AFTER: usize = 50;
 
+/// Ids of jobs that were told to be enqueued.
+type Told = Arc<Mutex<Vec<i64>>>;
+
+/// One statement a job; what is told is noted. Every third waits for its time first.
+async fn produce(by: Arc<Standby>, role: String, database: String, noted: Told) {
+    let mut n = 0_i64;
+    loop {
+        let Ok(client) = by.connect(&role, &database).await else {
+            pause(20).await;
+            continue;
+        };
+        let sql = "select rolegate.enqueue('runs', to_jsonb($1::int8), run_at => case \
+                   when $1 % 3 = 0 then now() + interval '300 ms' end)";
+        loop {
+            n += 1;
+            // What was not told may be there or not.
+            let Ok(row) = client.query_one(sql, &[&n]).await else {
+                break;
+            };
+            let mut told = noted.lock().unwrap();
+            told.push(row.get(0));
+            if told.len() >= BEFORE + AFTER {
+                return;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_standby_that_is_promoted_has_every_job_and_ends_none_twice() {
     for version in Version::ALL {
@@ -61,33 +89,13 @@ async fn a_standby_that_is_promoted_has_every_job_and_ends_none_twice() {
             .await
             .unwrap();
 
-        // One statement a job; what is told is noted. Every third waits for its time first.
-        let told: Arc<Mutex<Vec<i64>>> = Arc::default();
-        let (noted, stand) = (Arc::clone(&told), Arc::new(standby));
-        let by = Arc::clone(&stand);
-        let producing = tokio::spawn(async move {
-            let mut n = 0_i64;
-            loop {
-                let Ok(client) = by.connect(&producer, &database).await else {
-                    pause(20).await;
-                    continue;
-                };
-                let sql = "select rolegate.enqueue('runs', to_jsonb($1::int8), run_at => case \
-                           when $1 % 3 = 0 then now() + interval '300 ms' end)";
-                loop {
-                    n += 1;
-                    // What was not told may be there or not.
-                    let Ok(row) = client.query_one(sql, &[&n]).await else {
-                        break;
-                    };
-                    let mut told = noted.lock().unwrap();
-                    told.push(row.get(0));
-                    if told.len() >= BEFORE + AFTER {
-                        return;
-                    }
-                }
-            }
-        });
+        let (told, stand) = (Told::default(), Arc::new(standby));
+        let producing = tokio::spawn(produce(
+            Arc::clone(&stand),
+            producer,
+            database,
+            Arc::clone(&told),
+        ));
         while told.lock().unwrap().len() < BEFORE {
             pause(5).await;
         }
