@@ -189,7 +189,7 @@ async fn what_is_refused_is_said_with_a_hint_and_keeps_no_other_from_firing() {
             r#"select rolegate.declare_crons('one', '{"name": "a"}')"#,
             r#"select rolegate.declare_crons('one', '[{"kind": "a"}]')"#,
             r#"select rolegate.declare_crons('one', '[{"name": "a"}, {"name": "a"}]')"#,
-            r#"select rolegate.declare_crons('', '[]')"#,
+            "select rolegate.declare_crons('', '[]')",
         ] {
             let error = worker.query(sql, &[]).await.unwrap_err();
             assert_eq!(error.code().unwrap().code(), "22023", "{sql}");

@@ -65,8 +65,8 @@ async fn a_job_that_is_named_twice_is_not_doubled() {
         // Completed and nothing else: that is so however often it is said.
         let refused = finish(&worker, id, &job, "c,c", 0, None).await.unwrap();
         assert_eq!(refused, [0; 0]);
-        let state = "select state from rolegate.job($1)";
-        let row = stage.producer.query_one(state, &[&job.id]).await.unwrap();
+        let sql = "select state from rolegate.job($1)";
+        let row = stage.producer.query_one(sql, &[&job.id]).await.unwrap();
         assert_eq!(row.get::<_, String>(0), "completed");
         let refused = finish(&worker, id, &job, "c,c", 0, None).await.unwrap();
         assert_eq!(refused, [1, 2], "it has ended");

@@ -50,8 +50,8 @@ async fn a_key_is_the_same_for_the_same_and_another_for_another() {
             assert!(!others.contains(&made), "{arguments}");
             others.push(made);
         }
-        let long = format!("'k', to_jsonb(repeat('x', 100000))");
-        assert_eq!(key(&long).await.len(), 64);
+        let long = "'k', to_jsonb(repeat('x', 100000))";
+        assert_eq!(key(long).await.len(), 64);
         // From midnight to midnight in UTC, whatever the session's zone.
         stage.producer.batch_execute("set timezone = 'Asia/Kolkata'").await.unwrap();
         let at = |time: &str| format!("'k', period => '1 day', at => '{time}+00'");
@@ -87,7 +87,7 @@ async fn rust_and_sql_make_the_same_key() {
         let sql = "select rolegate.enqueue('k', $1, on_conflict => 'existing', \
                    unique_key => rolegate.unique_key('k', $1))";
         let from_sql: i64 = stage.producer.query_one(sql, &[&args]).await.unwrap().get(0);
-        assert_eq!(from_sql, i64::from(first));
+        assert_eq!(from_sql, first);
         // Without the arguments they don't count, and with the queue another one is another one.
         let kind = job(UniqueBy::kind()).send(&stage.producer).await.unwrap();
         let other = Enqueue::of("k", &1).unique_by(UniqueBy::kind()).or_existing();
@@ -103,7 +103,7 @@ async fn rust_and_sql_make_the_same_key() {
         let sql = "select rolegate.enqueue('k', unique_key => rolegate.unique_key('k', period => '1 day'), \
                    on_conflict => 'existing')";
         let from_sql: i64 = stage.producer.query_one(sql, &[]).await.unwrap().get(0);
-        assert_eq!(from_sql, i64::from(daily));
+        assert_eq!(from_sql, daily);
         let refused = Enqueue::of("k", &args).unique_by(UniqueBy::kind().args());
         assert!(refused.send(&stage.producer).await.unwrap_err().is_duplicate());
 

@@ -102,7 +102,7 @@ async fn a_standby_that_is_promoted_has_every_job_and_ends_none_twice() {
         server.provisioned.cluster.kill().await.unwrap();
         drop(stage);
         stand.promote().await;
-        tokio::time::timeout(Duration::from_secs(60), producing)
+        tokio::time::timeout(Duration::from_mins(1), producing)
             .await
             .expect("it goes on")
             .unwrap();
