@@ -22,7 +22,7 @@ pub struct Health {
     databases: Vec<Arc<Database>>,
     /// Connections of surfaces with a login of their own, by the surfaces' names.
     pools: Vec<(String, OwnPool)>,
-    /// Change streams that this process reads, by their databases' names.
+    /// Change streams that this process reads or hears, by their databases' names.
     feeds: Vec<(String, Feed)>,
     metrics: Option<PrometheusHandle>,
     draining: AtomicBool,

@@ -7,5 +7,6 @@ mod functions;
 mod idle;
 mod load;
 mod place;
+mod relay;
 mod restart;
 mod signals;
