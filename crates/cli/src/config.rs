@@ -12,6 +12,7 @@ mod live;
 mod load;
 mod peers;
 mod reference;
+mod replication;
 mod tree;
 
 pub(crate) use build::{endpoint_of, is_loopback, password_target, plan, read_seal_key};

@@ -18,6 +18,7 @@ use rolegate_jobs::WorkerConfig;
 use rolegate_pg::cluster::Admissions;
 use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::quote;
+use rolegate_replication::FeedBounds;
 use rolegate_roles::names::Names;
 use rolegate_roles::{bootstrap, migrate};
 use rolegate_server::budget::DefaultBudget;
@@ -137,6 +138,7 @@ impl Development {
             functions,
             crons: Some(BTreeMap::new()),
             replication: server.is_private().then(ReplicationSurface::default),
+            feed_bounds: FeedBounds::default(),
             metrics_bind: self.metrics,
             listen: ListenLimits::default(),
             shutdown: Duration::from_secs(30),

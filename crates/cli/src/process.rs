@@ -1,5 +1,7 @@
 //! Surfaces in a process: start, serve, stop within a bound.
 
+mod streams;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use rolegate_model::{Clock, SystemClock};
 use rolegate_outbound::Client;
 use rolegate_pg::EngineSql;
 use rolegate_pg::wire::{Tls, TlsMode};
-use rolegate_replication::{Feed, FeedBounds, StreamConfig};
+use rolegate_replication::FeedBounds;
 use rolegate_roles::audit::minimum_versions;
 use rolegate_server::callbacks::Callbacks;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig};
@@ -32,6 +34,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{CallbacksSurface, Functions};
+use streams::Streams;
+
+pub(crate) use streams::{RelaySurface, ReplicationSurface};
 
 /// What to run.
 #[derive(Debug)]
@@ -58,6 +63,8 @@ pub(crate) struct Surfaces {
     pub(crate) crons: Option<BTreeMap<String, Vec<CronEntry>>>,
     /// `None`: this process reads no change streams.
     pub(crate) replication: Option<ReplicationSurface>,
+    /// What is kept of a stream that this or another process reads.
+    pub(crate) feed_bounds: FeedBounds,
     pub(crate) metrics_bind: SocketAddr,
     /// Bounds of the gateway's listener, and of the console's but for its connections.
     pub(crate) listen: ListenLimits,
@@ -70,13 +77,6 @@ pub(crate) struct Surfaces {
 pub(crate) struct ConsoleSurface {
     pub(crate) listen: ConsoleConfig,
     pub(crate) max_connections: usize,
-}
-
-/// Change streams to read.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ReplicationSurface {
-    pub(crate) allow_unlimited_wal: bool,
-    pub(crate) bounds: FeedBounds,
 }
 
 /// What to do about a server that lacks fixes a gateway depends on.
@@ -156,12 +156,8 @@ impl Surfaces {
                 Some(maintenance(database, crons))
             })
             .collect();
-        let streams_of: Vec<_> = self
-            .databases
-            .iter()
-            .filter_map(|database| Some(stream(database, self.replication?)))
-            .collect();
-        let databases = self.open(&clock, &streams_of).await?;
+        let streams = Streams::bind(&self).await?;
+        let databases = self.open(&clock, &streams).await?;
 
         let gateway = match self.gateway_bind {
             Some(bind) => Some(
@@ -195,7 +191,7 @@ impl Surfaces {
                 stop_background.clone(),
             ));
         }
-        let feeds = follow(streams_of, &background, &stop_background);
+        let feeds = streams.start(&background, &stop_background);
         let mut workers = Vec::new();
         if let Some(config) = &self.worker {
             rolegate_jobs::metrics::describe();
@@ -246,7 +242,7 @@ impl Surfaces {
     async fn open(
         &mut self,
         clock: &Arc<dyn Clock>,
-        streams: &[(StreamConfig, Feed)],
+        streams: &Streams,
     ) -> anyhow::Result<Vec<Arc<Database>>> {
         let mut databases = Vec::new();
         if self.gateway_bind.is_none() && self.console.is_none() && self.worker.is_none() {
@@ -258,10 +254,7 @@ impl Surfaces {
                 .as_ref()
                 .map(|(host, port, tls)| password_check(host, *port, *tls, &config, clock))
                 .transpose()?;
-            let feed = streams
-                .iter()
-                .find(|(stream, _)| *stream.database == *config.name)
-                .map(|(_, feed)| feed.clone());
+            let feed = streams.feed(&config.name);
             let shared = Shared {
                 issuers: &self.issuers,
                 sealing_key: self.seal_key.as_deref(),
@@ -401,34 +394,6 @@ fn maintenance(database: &DatabaseConfig, crons: Option<Vec<CronEntry>>) -> Main
         crons,
         ..MaintenanceConfig::new(&database.name, connect, sql)
     }
-}
-
-/// The change stream of a database, read as the login for it, past a pooler.
-fn stream(database: &DatabaseConfig, surface: ReplicationSurface) -> (StreamConfig, Feed) {
-    let connect = rolegate_replication::Connect {
-        endpoint: database.direct_endpoint().clone(),
-        login: database.own_login("replicator"),
-    };
-    let (schema, prefix) = (&database.engine_schema, &database.role_prefix);
-    let config = StreamConfig {
-        allow_unlimited_wal: surface.allow_unlimited_wal,
-        ..StreamConfig::new(&database.name, connect, schema, prefix)
-    };
-    (config, Feed::new(surface.bounds))
-}
-
-/// Reads the streams; their feeds, by their databases' names.
-fn follow(
-    streams: Vec<(StreamConfig, Feed)>,
-    background: &TaskTracker,
-    stop: &CancellationToken,
-) -> Vec<(String, Feed)> {
-    let follow = |(config, feed): (StreamConfig, Feed)| {
-        let followed = (config.database.to_string(), feed.clone());
-        background.spawn(rolegate_replication::run(config, feed, stop.clone()));
-        followed
-    };
-    streams.into_iter().map(follow).collect()
 }
 
 async fn upkeep(recorder: PrometheusHandle, stop: CancellationToken) {

@@ -6,6 +6,7 @@ use rolegate_pg::EngineSql;
 use rolegate_pg::wire::{Endpoint, Login};
 
 use crate::assembly::Bounds;
+use crate::relay::Relay;
 
 /// How to reach the database, and as whom. Directly: a pooler speaks no replication.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct StreamConfig {
     pub allow_unlimited_wal: bool,
     /// What a commit may hold.
     pub bounds: Bounds,
+    /// Where what is read is passed on to other processes; `None`: it stays in this one.
+    pub relay: Option<Arc<Relay>>,
 }
 
 impl StreamConfig {
@@ -49,6 +52,7 @@ impl StreamConfig {
             role_prefix: role_prefix.to_owned(),
             allow_unlimited_wal: false,
             bounds: Bounds::default(),
+            relay: None,
         }
     }
 }

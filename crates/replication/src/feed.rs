@@ -1,11 +1,15 @@
 //! What the rest of the process sees of the stream.
 
+mod leading;
+mod relayed;
 mod ring;
 mod subscription;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -15,6 +19,8 @@ use crate::lsn::Lsn;
 use crate::status::Status;
 use ring::Ring;
 
+pub(crate) use leading::Leading;
+pub(crate) use relayed::{Leads, Relayed};
 pub use subscription::Subscription;
 
 /// How long somebody waits before the stream is asked to come to him. What is committed comes by itself,
@@ -64,7 +70,8 @@ pub struct Lost {
 }
 
 /// How a gap came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Why {
     /// This process begins to follow, or others followed meanwhile.
     Began,
@@ -90,6 +97,10 @@ struct Shared {
     version: watch::Sender<u64>,
     /// Somebody waits for what does not come by itself.
     asked: Notify,
+    /// The furthest position that was asked for.
+    wanted: AtomicU64,
+    /// Whether this process reads the stream itself.
+    leads: watch::Sender<bool>,
 }
 
 impl Default for Feed {
@@ -105,6 +116,8 @@ impl Feed {
             ring: Mutex::new(Ring::new(bounds)),
             version: watch::Sender::new(0),
             asked: Notify::new(),
+            wanted: AtomicU64::new(0),
+            leads: watch::Sender::new(false),
         }))
     }
 
@@ -112,6 +125,19 @@ impl Feed {
     /// that it lost continuity.
     pub fn subscribe(&self) -> Subscription {
         Subscription::new(self.clone(), &self.ring())
+    }
+
+    /// From now on, and what holds now: epoch and position. `None` while this process does not follow.
+    pub(crate) fn begin_here(&self) -> Option<(Subscription, Epoch, Lsn)> {
+        let ring = self.ring();
+        let epoch = ring.current()?;
+        Some((Subscription::new(self.clone(), &ring), epoch, ring.passed()))
+    }
+
+    /// From a place on that somebody was at before. `None` if nobody can have been there.
+    pub(crate) fn subscribe_at(&self, place: u64) -> Option<Subscription> {
+        let ring = self.ring();
+        (place <= ring.end()).then(|| Subscription::at(self.clone(), place))
     }
 
     /// The epoch; `None` while this process does not follow: then nothing it knows may be called current.
@@ -161,16 +187,23 @@ impl Feed {
             tokio::select! {
                 changed = version.changed() => changed.map_err(|_| NotFollowing)?,
                 () = sleep_until(ask_at) => {
-                    self.0.asked.notify_one();
+                    self.ask(lsn);
                     ask_at = Instant::now() + MORE_PATIENCE;
                 }
             }
         }
     }
 
-    /// Returns when somebody waits for what does not come by itself.
-    pub(crate) async fn asked(&self) {
+    /// Has the stream come up to `lsn`, also if nothing is committed.
+    pub(crate) fn ask(&self, lsn: Lsn) {
+        self.0.wanted.fetch_max(lsn.0, Ordering::AcqRel);
+        self.0.asked.notify_one();
+    }
+
+    /// Returns when somebody waits for what does not come by itself: the furthest position that anybody waits for.
+    pub(crate) async fn asked(&self) -> Lsn {
         self.0.asked.notified().await;
+        Lsn(self.0.wanted.swap(0, Ordering::AcqRel))
     }
 
     /// Goes on where it was. This and what follows is for whoever feeds it.
@@ -202,8 +235,13 @@ impl Feed {
         });
     }
 
+    /// How the reader of this process stands, whatever comes through a relay.
+    pub(crate) fn own_status(&self) -> Status {
+        self.ring().own_status()
+    }
+
     pub(crate) fn stand(&self, status: Status) {
-        if self.status() != status {
+        if self.own_status() != status {
             self.change(|ring| ring.set_status(status));
         }
     }

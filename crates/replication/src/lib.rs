@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod pgoutput;
 pub mod publication;
 mod reader;
+pub mod relay;
 mod shape;
 pub mod slot;
 mod status;

@@ -43,15 +43,33 @@ pub fn describe() {
         Unit::Bytes,
         "What may still be written before the slot is lost; absent without a limit"
     );
+    describe_gauge!(
+        "rolegate_change_relay_subscribers",
+        "Processes that follow through the relay of this one"
+    );
+    describe_counter!(
+        "rolegate_change_relay_refused_total",
+        "Connections that the relay turned away, by why"
+    );
+    describe_counter!(
+        "rolegate_change_relay_connections_total",
+        "Attempts of this process to follow through a relay, by what came of them"
+    );
+    describe_gauge!(
+        "rolegate_change_relay_behind_commits",
+        "Commits that the relay had to send to this process when it looked last"
+    );
 }
 
-const WORDS: [&str; 6] = [
+const WORDS: [&str; 8] = [
     "idle",
     "standing_by",
     "unready",
     "starting",
     "following",
     "interrupted",
+    "relayed",
+    "unrelayed",
 ];
 
 pub(crate) fn status(database: &Arc<str>, status: Status) {
@@ -95,4 +113,30 @@ pub(crate) fn slot(database: &Arc<str>, lag: u64, retained: i64, room: Option<i6
     if let Some(room) = room {
         set("rolegate_change_stream_room_bytes", room as f64);
     }
+}
+
+pub(crate) fn relay_subscribers(database: &Arc<str>, change: f64) {
+    gauge!("rolegate_change_relay_subscribers", "database" => Arc::clone(database))
+        .increment(change);
+}
+
+pub(crate) fn relay_refused(why: &'static str) {
+    counter!("rolegate_change_relay_refused_total", "why" => why).increment(1);
+}
+
+pub(crate) fn relay_connection(database: &Arc<str>, outcome: &'static str) {
+    counter!(
+        "rolegate_change_relay_connections_total",
+        "database" => Arc::clone(database), "outcome" => outcome
+    )
+    .increment(1);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge of commits needs no last digit"
+)]
+pub(crate) fn relay_behind(database: &Arc<str>, commits: u64) {
+    gauge!("rolegate_change_relay_behind_commits", "database" => Arc::clone(database))
+        .set(commits as f64);
 }

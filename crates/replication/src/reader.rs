@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::StreamConfig;
-use crate::feed::Feed;
+use crate::feed::{Feed, Leading};
 use crate::lsn::Lsn;
 use crate::metrics;
 use crate::status::{Status, Unready};
@@ -76,15 +76,15 @@ pub async fn run(config: StreamConfig, feed: Feed, stop: CancellationToken) {
 
 fn stand(config: &StreamConfig, feed: &Feed, status: Status) {
     feed.stand(status);
-    metrics::status(&config.database, status);
+    metrics::status(&config.database, feed.status());
 }
 
 /// How a process stands after an error.
 fn after(feed: &Feed, error: &StreamError) -> Status {
     match error {
         StreamError::Unready(what) => Status::Unready(*what),
-        _ if feed.status() == Status::Following => Status::Interrupted,
-        _ => match feed.status() {
+        _ if feed.own_status() == Status::Following => Status::Interrupted,
+        _ => match feed.own_status() {
             Status::Unready(_) | Status::Idle => Status::Starting,
             other => other,
         },
@@ -98,11 +98,11 @@ async fn lead(
     memory: &mut Memory,
     stop: &CancellationToken,
 ) -> Option<StreamError> {
-    let session = tokio::select! {
+    let (session, _leading) = tokio::select! {
         biased;
         () = stop.cancelled() => return None,
-        session = become_leader(config, feed) => match session {
-            Ok(session) => session,
+        leads = become_leader(config, feed) => match leads {
+            Ok(leads) => leads,
             Err(error) => return Some(error),
         },
     };
@@ -129,7 +129,10 @@ async fn lead(
     error
 }
 
-async fn become_leader(config: &StreamConfig, feed: &Feed) -> Result<Session, StreamError> {
+async fn become_leader(
+    config: &StreamConfig,
+    feed: &Feed,
+) -> Result<(Session, Leading), StreamError> {
     let session = Session::open(config).await?;
     if !session.is_migrated().await? {
         return Err(Unready::NotMigrated.into());
@@ -138,8 +141,9 @@ async fn become_leader(config: &StreamConfig, feed: &Feed) -> Result<Session, St
         stand(config, feed, Status::StandingBy);
         sleep(STAND_BY).await;
     }
+    let leading = feed.lead();
     session.check_published().await?;
-    if feed.status() != Status::Interrupted {
+    if feed.own_status() != Status::Interrupted {
         stand(config, feed, Status::Starting);
     }
     tracing::info!(
@@ -147,7 +151,7 @@ async fn become_leader(config: &StreamConfig, feed: &Feed) -> Result<Session, St
         name = config.name,
         "change_stream_leads"
     );
-    Ok(session)
+    Ok((session, leading))
 }
 
 /// Follows, and connects again as long as the session holds the lock.
@@ -190,7 +194,16 @@ async fn once(
     stored: &watch::Sender<Lsn>,
 ) -> Result<Infallible, StreamError> {
     let stream = begin::begin(config, session, feed, memory, stored).await?;
-    stream.follow(config, feed).await
+    let Some(relay) = &config.relay else {
+        return stream.follow(config, feed).await;
+    };
+    // It is offered as long as this is followed, and not longer.
+    let offer = relay.offer(&config.database, feed)?;
+    session.offer_relay(&offer).await?;
+    tokio::select! {
+        ended = stream.follow(config, feed) => ended,
+        never = offer.pass_on_questions() => match never {},
+    }
 }
 
 impl Memory {

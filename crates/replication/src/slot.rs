@@ -34,6 +34,8 @@ pub struct Overview {
     pub reader: Option<String>,
     /// Whether he still does.
     pub reads: bool,
+    /// Where he passes it on, if he does.
+    pub relay: Option<String>,
 }
 
 /// A slot as the server shows it.
@@ -92,6 +94,7 @@ pub async fn overview(
         position: row.try_get("position")?,
         reader: row.try_get("reader")?,
         reads: row.try_get("reads")?,
+        relay: row.try_get("relay")?,
     })
 }
 

@@ -15,6 +15,10 @@ pub enum Status {
     Following,
     /// It follows no more, for now: the connection is gone.
     Interrupted,
+    /// Another process reads, and this one follows through its relay.
+    Relayed,
+    /// Another process reads, and its relay can't be heard, for now.
+    Unrelayed,
 }
 
 /// What is missing.
@@ -59,6 +63,8 @@ impl Status {
             Self::Starting => "starting",
             Self::Following => "following",
             Self::Interrupted => "interrupted",
+            Self::Relayed => "relayed",
+            Self::Unrelayed => "unrelayed",
         }
     }
 }

@@ -18,6 +18,7 @@ use rolegate_pg::own::{OwnPool, OwnPoolError};
 use rolegate_pg::pools::Pools;
 use rolegate_pg::quote;
 use rolegate_replication::Feed;
+use rolegate_replication::relay::{self, FollowConfig};
 use rolegate_rpc::assume::Verdicts;
 use secrecy::SecretString;
 use tokio::sync::watch;
@@ -63,9 +64,9 @@ pub struct Database {
     api_tokens: Arc<ApiTokens>,
     verifier: Arc<Verifier>,
     pub(crate) analyses: Analyses,
-    /// What is committed, if this process reads it.
+    /// What is committed, if this process reads it, or could hear it from the one that does.
     pub(crate) feed: Option<Feed>,
-    /// Answers for everybody, if there are any and this process reads what is committed.
+    /// Answers for everybody, if there are any.
     pub(crate) shelf: Option<Shelf>,
     /// Queries that are watched.
     pub(crate) live: Arc<LiveHub>,
@@ -133,7 +134,8 @@ pub struct Shared<'a> {
     pub password: Option<PasswordCheck>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// What is committed in the database; `None`: this process does not read it.
+    /// What is committed in the database. Where this process does not read it itself, it is heard from the one that
+    /// does, if that one passes it on. `None`: neither.
     pub feed: Option<Feed>,
 }
 
@@ -340,6 +342,13 @@ impl Database {
         if let Some(feed) = &self.feed {
             // Before anybody watches: what is committed from here on is noticed.
             tasks.spawn(Arc::clone(&self.live).run(feed.subscribe(), stop.clone()));
+            let config = FollowConfig {
+                database: self.name().into(),
+                pool: self.own.clone(),
+                sql: Arc::clone(&self.sql),
+                term: self.catalog.relay_term(),
+            };
+            tasks.spawn(relay::follow(config, feed.clone(), stop.clone()));
         }
 
         let job_watch = Arc::clone(&self.job_watch);

@@ -23,7 +23,7 @@ pub struct Health {
     databases: Vec<Arc<Database>>,
     /// Connections of surfaces with a login of their own that have to write, by the surfaces' names.
     pools: Vec<(String, OwnPool)>,
-    /// Change streams that this process reads, by their databases' names.
+    /// Change streams that this process reads or hears, by their databases' names.
     feeds: Vec<(String, Feed)>,
     metrics: Option<PrometheusHandle>,
     draining: AtomicBool,

@@ -221,4 +221,5 @@ fn show(overview: &Overview) {
         "reader",
         &format!("{reader}{}", if overview.reads { "" } else { " (not now)" }),
     );
+    line("relay", overview.relay.as_deref().unwrap_or("none"));
 }

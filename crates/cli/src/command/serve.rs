@@ -116,6 +116,7 @@ pub(crate) async fn run(command: Serve, named: Option<&Path>) -> anyhow::Result<
         functions,
         crons: runs(Surface::Maintenance).then_some(crons),
         replication: runs(Surface::Replication).then_some(plan.replication),
+        feed_bounds: plan.feed_bounds,
         metrics_bind: command.metrics.unwrap_or(config.metrics.bind),
         listen: plan.listen,
         shutdown: Duration::from_secs(config.gateway.shutdown_seconds),

@@ -17,7 +17,7 @@ use rolegate_server::serve::ListenLimits;
 use secrecy::SecretString;
 
 use super::tree::{self, Config};
-use super::{bounds, live};
+use super::{bounds, live, replication};
 use crate::process::ReplicationSurface;
 
 /// What is served.
@@ -28,6 +28,7 @@ pub(crate) struct Plan {
     pub(crate) listen: ListenLimits,
     pub(crate) worker: WorkerConfig,
     pub(crate) replication: ReplicationSurface,
+    pub(crate) feed_bounds: FeedBounds,
     /// Bytes of the key that seals our signing keys.
     pub(crate) seal_key: Option<Vec<u8>>,
     /// How long a signing key of ours signs.
@@ -73,7 +74,8 @@ pub(crate) fn plan(config: &Config) -> anyhow::Result<Plan> {
         gateway: gateway(config),
         listen: listen(&config.gateway),
         worker: worker(config)?,
-        replication: replication(&config.replication)?,
+        replication: replication::surface(&config.replication)?,
+        feed_bounds: replication::feed_bounds(&config.replication)?,
         seal_key,
         key_life: Duration::from_hours(days * 24),
     })
@@ -108,24 +110,6 @@ fn worker(config: &Config) -> anyhow::Result<WorkerConfig> {
         deadline: (seconds > 0).then(|| Duration::from_secs(seconds)),
         shutdown: Duration::from_secs(section.shutdown_seconds),
         ..WorkerConfig::default()
-    })
-}
-
-fn replication(section: &tree::Replication) -> anyhow::Result<ReplicationSurface> {
-    for (key, value, least, most) in [
-        ("max_kept_commits", section.max_kept_commits, 16, 1_000_000),
-        ("max_kept_bytes", section.max_kept_bytes, 1 << 20, 1 << 30),
-    ] {
-        if !(least..=most).contains(&value) {
-            anyhow::bail!("replication.{key} is {value}; it must be between {least} and {most}");
-        }
-    }
-    Ok(ReplicationSurface {
-        allow_unlimited_wal: section.allow_unlimited_wal,
-        bounds: FeedBounds {
-            commits: section.max_kept_commits,
-            bytes: section.max_kept_bytes,
-        },
     })
 }
 

@@ -12,6 +12,7 @@ use super::callbacks::Callbacks;
 use super::cron::Cron;
 use super::functions::{HttpFunction, Outbound};
 use super::live::Live;
+use super::replication::Replication;
 
 /// `rolegate.toml`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -227,33 +228,6 @@ impl Default for Worker {
     }
 }
 
-/// The replication surface.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Replication {
-    /// Make a slot even if `max_slot_wal_keep_size` of the server is -1. A process that stops for good then
-    /// fills the server's disk.
-    pub(crate) allow_unlimited_wal: bool,
-    /// Commits that are kept for a reader in this process that is behind; 16 to 1000000. A reader further behind
-    /// begins anew.
-    #[schemars(range(min = 16, max = 1_000_000), extend("x-unit" = "commits"))]
-    pub(crate) max_kept_commits: usize,
-    /// Bytes of the commits that are kept; 1 MiB to 1 GiB.
-    #[schemars(range(min = 1_048_576, max = 1_073_741_824))]
-    pub(crate) max_kept_bytes: usize,
-}
-
-impl Default for Replication {
-    fn default() -> Self {
-        let bounds = rolegate_replication::FeedBounds::default();
-        Self {
-            allow_unlimited_wal: false,
-            max_kept_commits: bounds.commits,
-            max_kept_bytes: bounds.bytes,
-        }
-    }
-}
-
 /// The metrics and health listener.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -377,7 +351,7 @@ pub(crate) struct Query {
     pub(crate) answers: Queries,
     /// PostgreSQL's own catalogs that queries may read, as `schema.name`.
     pub(crate) catalogs: Vec<String>,
-    /// Answers that are kept for everybody in this process; needs the replication surface in it.
+    /// Answers that are kept for everybody in this process; it has to follow the change stream.
     #[schemars(extend("x-unit" = "bytes"))]
     pub(crate) cache_bytes: usize,
     /// How long others may keep the answer at a cursor (`/q/...`), whose bytes never change.

@@ -181,7 +181,7 @@ fn literals(source: &str) -> impl Iterator<Item = &str> {
 
 fn is_metric(text: &str) -> bool {
     // Names of roles and crates begin like that too.
-    const ENDS: [&str; 16] = [
+    const ENDS: [&str; 18] = [
         "_bytes",
         "_status",
         "_depth",
@@ -196,6 +196,8 @@ fn is_metric(text: &str) -> bool {
         "_segments",
         "_queries",
         "_transactions",
+        "_subscribers",
+        "_commits",
         "_down",
         "_refused",
     ];

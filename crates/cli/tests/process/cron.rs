@@ -54,7 +54,7 @@ async fn entries_of_the_file_are_those_of_the_database() {
     let by_hand = "select rolegate.set_cron('by hand', '@yearly', 'api.note')";
     superuser.batch_execute(by_hand).await.expect(by_hand);
     // Nobody has allowed it: it is refused, and the process runs.
-    let process = place.serve_with(&["maintenance"], BEAT).await;
+    let process = place.serve_with(&["maintenance"], BEAT).await.0;
     let leads = "select leads from rolegate.maintenance_leader()";
     let led = async {
         while !superuser
@@ -73,7 +73,7 @@ async fn entries_of_the_file_are_those_of_the_database() {
     let allow = "select rolegate.allow_declared_cron('alice')";
     superuser.batch_execute(allow).await.expect(allow);
     let both = [BEAT, YEARLY].concat();
-    let process = place.serve_with(&["worker", "maintenance"], &both).await;
+    let process = place.serve_with(&["worker", "maintenance"], &both).await.0;
     become_entries(&superuser, "beat by hand yearly").await;
     let ran = async {
         while !place.runs().await.contains_key("from the file") {
@@ -82,7 +82,7 @@ async fn entries_of_the_file_are_those_of_the_database() {
     };
     tokio::time::timeout(PATIENCE, ran).await.expect("it runs");
     stop(process).await;
-    let process = place.serve_with(&["maintenance"], YEARLY).await;
+    let process = place.serve_with(&["maintenance"], YEARLY).await.0;
     become_entries(&superuser, "by hand yearly").await;
     stop(process).await;
 

@@ -9,5 +9,6 @@ mod idle;
 mod load;
 mod maintenance;
 mod place;
+mod relay;
 mod restart;
 mod signals;

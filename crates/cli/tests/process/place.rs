@@ -182,11 +182,11 @@ impl Place {
 
     /// Runs `rolegate serve` with these surfaces until it is ready; what it says then goes nowhere.
     pub(crate) async fn serve_all(&self, surfaces: &[&str]) -> Child {
-        self.serve_with(surfaces, "").await
+        self.serve_with(surfaces, "").await.0
     }
 
-    /// The same with more in the configuration.
-    pub(crate) async fn serve_with(&self, surfaces: &[&str], more: &str) -> Child {
+    /// The same with more of a configuration, and what it said when it was ready.
+    pub(crate) async fn serve_with(&self, surfaces: &[&str], more: &str) -> (Child, Value) {
         let any = "bind = \"127.0.0.1:0\"";
         let configuration = format!(
             "[gateway]\n{any}\n[console]\n{any}\n[callbacks]\n{any}\n[metrics]\n{any}\n{}{more}",
@@ -212,15 +212,15 @@ impl Place {
             while let Some(line) = log.next_line().await.expect("text") {
                 let event: Value = serde_json::from_str(&line).unwrap_or_default();
                 if event["message"] == "ready" {
-                    return;
+                    return event;
                 }
                 said.push(line);
             }
             panic!("it ended: {said:?}");
         };
-        tokio::time::timeout(PATIENCE, ready).await.expect("ready");
+        let event = tokio::time::timeout(PATIENCE, ready).await.expect("ready");
         tokio::spawn(rest(log));
-        child
+        (child, event)
     }
 
     /// How often the function ran for each id.

@@ -84,6 +84,7 @@ struct Shared {
     /// Grows before the caches are emptied: what was asked before it and stored after it is old.
     generation: AtomicU64,
     change: watch::Sender<Change>,
+    relay_term: watch::Sender<Option<i64>>,
 }
 
 /// Roles whose facts are kept.
@@ -118,6 +119,7 @@ impl Catalog {
             looked: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             change: watch::Sender::new(Change::default()),
+            relay_term: watch::Sender::new(None),
         })))
     }
 
@@ -180,12 +182,18 @@ impl Catalog {
         let Some(looked) = self.0.looked.load_full() else {
             return Ok(false);
         };
-        Ok(fingerprint(client, &self.0.config).await? == *looked)
+        Ok(fingerprint(client, &self.0.config).await?.0 == *looked)
     }
 
     /// Tells about changes, after the caches were emptied.
     pub fn changes(&self) -> watch::Receiver<Change> {
         self.0.change.subscribe()
+    }
+
+    /// The term of the reader that passes on the change stream, as the last look saw it: another one says that
+    /// there may be another relay.
+    pub fn relay_term(&self) -> watch::Receiver<Option<i64>> {
+        self.0.relay_term.subscribe()
     }
 
     /// Polls until `stop`. Errors are logged once for each run of failures and do not end it:
@@ -213,7 +221,12 @@ impl Catalog {
 
     async fn look(&self, last: &mut Option<Fingerprint>) -> Result<(), CatalogError> {
         let mut client = self.0.pool.get().await?;
-        let now = fingerprint(&client, &self.0.config).await?;
+        let (now, relay_term) = fingerprint(&client, &self.0.config).await?;
+        self.0.relay_term.send_if_modified(|known| {
+            let differs = *known != relay_term;
+            *known = relay_term;
+            differs
+        });
         if last.as_ref() == Some(&now) {
             return Ok(());
         }
@@ -273,7 +286,7 @@ where
 async fn fingerprint(
     client: &tokio_postgres::Client,
     config: &CatalogConfig,
-) -> Result<Fingerprint, CatalogError> {
+) -> Result<(Fingerprint, Option<i64>), CatalogError> {
     let row = client
         .query_one(include_str!("sql/fingerprint.sql"), &[&config.schemas])
         .await?;
@@ -282,13 +295,14 @@ async fn fingerprint(
         &format!("{}.", quote::ident(&config.engine_schema)),
     );
     let epoch = client.query_one(&epoch_sql, &[]).await?;
-    Ok(Fingerprint {
+    let fingerprint = Fingerprint {
         roles: row.try_get(0)?,
         privileges: row.try_get(1)?,
         functions: row.try_get(2)?,
         relations: row.try_get(3)?,
         epoch: epoch.try_get(0)?,
-    })
+    };
+    Ok((fingerprint, epoch.try_get(1)?))
 }
 
 async fn database(client: &tokio_postgres::Client) -> Result<DatabaseFacts, CatalogError> {

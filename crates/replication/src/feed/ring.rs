@@ -22,6 +22,28 @@ pub(super) struct Ring {
     epoch: Option<Epoch>,
     status: Status,
     lag: u64,
+    source: Source,
+}
+
+/// Who feeds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Source {
+    /// This process reads the stream itself, or is about to.
+    pub(super) leads: bool,
+    /// How often it began to.
+    pub(super) leaderships: u64,
+    pub(super) relay: Relay,
+}
+
+/// How this process stands to the relay of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Relay {
+    /// There is none.
+    #[default]
+    None,
+    /// It can't be heard.
+    Away,
+    Followed,
 }
 
 #[derive(Debug, Clone)]
@@ -51,6 +73,7 @@ impl Ring {
             epoch: None,
             status: Status::Idle,
             lag: 0,
+            source: Source::default(),
         }
     }
 
@@ -129,7 +152,20 @@ impl Ring {
     }
 
     pub(super) fn status(&self) -> Status {
+        match self.source.relay {
+            Relay::Followed => Status::Relayed,
+            Relay::Away => Status::Unrelayed,
+            Relay::None => self.status,
+        }
+    }
+
+    /// How the reader of this process stands to the stream, whatever comes through a relay.
+    pub(super) fn own_status(&self) -> Status {
         self.status
+    }
+
+    pub(super) fn source(&mut self) -> &mut Source {
+        &mut self.source
     }
 
     pub(super) fn lag(&self) -> u64 {
@@ -146,9 +182,8 @@ impl Ring {
 
     /// The epoch, while it is followed.
     pub(super) fn current(&self) -> Option<Epoch> {
-        self.epoch
-            .clone()
-            .filter(|_| self.status == Status::Following)
+        let follows = matches!(self.status(), Status::Following | Status::Relayed);
+        self.epoch.clone().filter(|_| follows)
     }
 
     pub(super) fn last(&self) -> Option<(Epoch, Lsn)> {

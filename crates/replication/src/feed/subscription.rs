@@ -26,6 +26,26 @@ impl Subscription {
         }
     }
 
+    pub(super) fn at(feed: Feed, place: u64) -> Self {
+        let version = feed.0.version.subscribe();
+        Self {
+            place,
+            told: Lsn::default(),
+            feed,
+            version,
+        }
+    }
+
+    /// Where the next event stands.
+    pub(crate) fn place(&self) -> u64 {
+        self.place
+    }
+
+    /// Commits that it has not taken yet.
+    pub(crate) fn behind(&self) -> u64 {
+        self.feed.ring().end().saturating_sub(self.place)
+    }
+
     /// The next event, in order. Cancel safe: what was not returned comes again.
     pub async fn next(&mut self) -> Event {
         loop {

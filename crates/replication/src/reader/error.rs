@@ -5,6 +5,7 @@ use rolegate_pg::wire::ReplicationError;
 
 use crate::assembly::AssemblyError;
 use crate::pgoutput::DecodeError;
+use crate::relay::RelayError;
 use crate::status::Unready;
 
 /// Why the stream does not go on.
@@ -34,6 +35,9 @@ pub enum StreamError {
     /// Another connection still holds the slot.
     #[error("the slot is still in use")]
     SlotInUse,
+    /// No key could be made for the relay.
+    #[error("the relay can't be offered")]
+    Relay(#[from] RelayError),
     /// Somebody has to do something first.
     #[error(transparent)]
     Unready(#[from] Unready),
@@ -59,7 +63,7 @@ impl StreamError {
                 }
                 None => !matches!(error, ReplicationError::Protocol),
             },
-            Self::Decode(_) | Self::Assembly(_) | Self::Unexpected(_) => false,
+            Self::Relay(_) | Self::Decode(_) | Self::Assembly(_) | Self::Unexpected(_) => false,
         }
     }
 }

@@ -8,6 +8,7 @@ use super::StreamError;
 use crate::config::StreamConfig;
 use crate::epoch::Epoch;
 use crate::lsn::Lsn;
+use crate::relay::{Offer, PROTOCOL};
 use crate::status::Unready;
 use crate::xid::Xid;
 
@@ -79,8 +80,10 @@ impl Session {
     }
 
     pub(super) async fn is_migrated(&self) -> Result<bool, StreamError> {
-        let sql = self
-            .sql("select pg_catalog.to_regprocedure('rolegate.lead_change_stream()') is not null");
+        let sql = self.sql(
+            "select pg_catalog.to_regprocedure(\
+             'rolegate.offer_change_relay(integer, text, bytea, bytea)') is not null",
+        );
         Ok(self.client.query_one(&sql, &[]).await?.try_get(0)?)
     }
 
@@ -217,6 +220,19 @@ impl Session {
     pub(super) async fn note_position(&self, position: Lsn) -> Result<(), StreamError> {
         let sql = self.sql("select rolegate.note_change_position($1::text::pg_lsn)");
         self.client.query(&sql, &[&position.to_string()]).await?;
+        Ok(())
+    }
+
+    /// Says where this process passes on what it reads.
+    pub(super) async fn offer_relay(&self, offer: &Offer) -> Result<(), StreamError> {
+        let sql = self.sql("select rolegate.offer_change_relay($1, $2, $3, $4)");
+        let (secret, pin) = (offer.secret(), offer.pin());
+        self.client
+            .query(
+                &sql,
+                &[&PROTOCOL, &offer.address(), &&secret[..], &&pin[..]],
+            )
+            .await?;
         Ok(())
     }
 

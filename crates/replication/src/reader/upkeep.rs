@@ -41,7 +41,7 @@ pub(super) async fn keep(
                 metrics::slot(&config.database, lag, look.retained, look.room);
                 store(session, feed, stored).await?;
             }
-            () = feed.asked() => session.wake().await?,
+            _ = feed.asked() => session.wake().await?,
         }
     }
 }

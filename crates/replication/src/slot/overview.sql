@@ -13,7 +13,8 @@ select
     pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.confirmed_flush_lsn)::pg_catalog.int8
         as behind_bytes,
     s.safe_wal_size as room_bytes,
-    c.epoch, c.reason, c.position::pg_catalog.text as position, c.reader, c.reads
+    c.epoch, c.reason, c.position::pg_catalog.text as position, c.reader, c.reads,
+    rolegate.change_relay_address() as relay
 from rolegate.change_stream_state() c
 join pg_catalog.pg_database d on d.datname = pg_catalog.current_database()
 left join pg_catalog.pg_replication_slots s

@@ -17,6 +17,8 @@ async fn the_replicator_reads_no_table_and_calls_nothing_else() {
             "select rolegate.renew_change_epoch()",
             "select rolegate.epoch()",
             "select rolegate.claim_signing_key()",
+            "select rolegate.change_relay()",
+            "select from rolegate.change_relay",
             "select rolegate.note_definitions('{}')",
             "select rolegate.unpublish()",
             "select rolegate.change_epoch('x')",
@@ -37,12 +39,17 @@ async fn the_replicator_reads_no_table_and_calls_nothing_else() {
         for sql in [
             "select rolegate.note_change_position('0/1')",
             "select rolegate.begin_change_stream('x', 'x', 1)",
+            "select rolegate.offer_change_relay(1, 'x', '', '')",
         ] {
             let refused = replicator.batch_execute(sql).await.unwrap_err();
             assert_eq!(refused.code().map(SqlState::code), Some("55000"), "{sql}");
         }
         let first = replicator.query_one("select rolegate.lead_change_stream()", &[]).await;
         assert!(first.unwrap().get::<_, bool>(0));
+        // And where it passes that on only once it has begun.
+        let early = "select rolegate.offer_change_relay(1, 'x', sha256(''), sha256(''))";
+        let refused = replicator.batch_execute(early).await.unwrap_err();
+        assert_eq!(refused.code().map(SqlState::code), Some("55000"));
         let other = db.connect_as("rolegate_replicator").await;
         let second = other.query_one("select rolegate.lead_change_stream()", &[]).await;
         assert!(!second.unwrap().get::<_, bool>(0));

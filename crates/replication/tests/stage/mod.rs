@@ -118,6 +118,20 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// A process that does not read, and never will.
+    pub(crate) fn without_reader(&self) -> Process {
+        let feed = Feed::default();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        Process {
+            events: feed.subscribe(),
+            task: tokio::spawn(async move { stopped.cancelled().await }),
+            feed,
+            stop,
+            superuser: self.db.config("postgres"),
+        }
+    }
+
     /// The same, once it follows.
     pub(crate) async fn follow(&self) -> Process {
         let process = self.start();
@@ -218,6 +232,16 @@ impl Process {
         };
         let came = timeout(LONG, is).await.is_ok();
         assert!(came, "it is {:?}, and not {status:?}", self.feed.status());
+    }
+
+    /// It does not follow any more.
+    pub(crate) async fn not_followed(&self) {
+        let gone = async {
+            while self.feed.epoch().is_some() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(LONG, gone).await.expect("in time");
     }
 
     /// Whether it stopped in time.

@@ -208,9 +208,9 @@ impl LiveHub {
 
     fn follows(&self) -> Result<(), Problem> {
         let Some(feed) = &self.feed else {
-            return Err(Problem::new(ErrorCode::Overloaded)
-                .message("Queries can't be watched here: this process does not follow the change stream.")
-                .hint("An operator can run it with both surfaces: rolegate serve gateway replication."));
+            return Err(Problem::new(ErrorCode::Overloaded).message(
+                "Queries can't be watched here: this process does not follow the change stream.",
+            ));
         };
         match feed.epoch() {
             Some(_) => Ok(()),

@@ -12,6 +12,7 @@ use rolegate_model::{Clock, RoleName, SystemClock};
 use rolegate_pg::pools::PoolsConfig;
 use rolegate_pg::wire::{Endpoint, Login};
 use rolegate_replication::publication::{self, Installation};
+use rolegate_replication::relay::Relay;
 use rolegate_replication::{Feed, StreamConfig};
 use rolegate_server::budget::DefaultBudget;
 use rolegate_server::config::{
@@ -53,7 +54,18 @@ pub(crate) struct Options {
     pub clock: Option<Arc<dyn Clock>>,
     /// The process follows what is committed in the exposed schema's tables.
     pub follow: bool,
+    /// What it has to do with other processes that follow.
+    pub relay: Option<RelayPart>,
     pub query_cache: QueryCache,
+}
+
+/// What a process has to do with others that follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RelayPart {
+    /// It passes on what it reads.
+    PassesOn,
+    /// It hears what another one reads.
+    Hears,
 }
 
 impl Default for Options {
@@ -80,6 +92,7 @@ impl Default for Options {
             password: None,
             clock: None,
             follow: false,
+            relay: None,
             query_cache: QueryCache::default(),
         }
     }
@@ -102,13 +115,24 @@ async fn publish_as(db: &TestDatabase, schema: &str) {
 }
 
 /// Reads what is committed, from now on.
-async fn follow(db: &TestDatabase, schema: &str, stop: &CancellationToken) -> Feed {
+async fn follow(db: &TestDatabase, schema: &str, relay: bool, stop: &CancellationToken) -> Feed {
     publish_as(db, schema).await;
+    let relay = if relay {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let relay = Relay::bind(listen, None).await.expect("a free port");
+        tokio::spawn(Arc::clone(&relay).serve(stop.clone()));
+        Some(relay)
+    } else {
+        None
+    };
     let connect = rolegate_replication::Connect {
         endpoint: db.wire_endpoint(),
         login: Login::peer("rolegate_replicator"),
     };
-    let config = StreamConfig::new(NAME, connect, schema, "rolegate");
+    let config = StreamConfig {
+        relay,
+        ..StreamConfig::new(NAME, connect, schema, "rolegate")
+    };
     let feed = Feed::default();
     tokio::spawn(rolegate_replication::run(
         config,
@@ -135,6 +159,7 @@ pub(crate) struct Gateway {
     pub stop: CancellationToken,
     pub listeners: TaskTracker,
     background: CancellationToken,
+    feed: Option<Feed>,
 }
 
 /// The name in paths; the real one is the test's own.
@@ -194,9 +219,10 @@ impl Gateway {
         };
         let (stop, background) = (CancellationToken::new(), CancellationToken::new());
         let feed = if options.follow {
-            Some(follow(db, options.engine_schema, &background).await)
+            let passes_on = options.relay == Some(RelayPart::PassesOn);
+            Some(follow(db, options.engine_schema, passes_on, &background).await)
         } else {
-            None
+            (options.relay == Some(RelayPart::Hears)).then(Feed::default)
         };
         let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let shared = Shared {
@@ -205,7 +231,7 @@ impl Gateway {
             signing_key_life: Duration::from_hours(30 * 24),
             password: options.password,
             clock,
-            feed,
+            feed: feed.clone(),
         };
         let database = Database::open(config, shared).await?;
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -225,7 +251,15 @@ impl Gateway {
             stop,
             listeners,
             background,
+            feed,
         })
+    }
+
+    /// Whether it follows what is committed, itself or through another one.
+    pub(crate) fn database_follows(&self) -> bool {
+        self.feed
+            .as_ref()
+            .is_some_and(|feed| feed.epoch().is_some())
     }
 
     /// A token of our own key for a role.

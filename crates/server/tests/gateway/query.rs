@@ -8,6 +8,7 @@ mod forms;
 mod kept;
 mod live;
 mod packed;
+mod relay;
 mod schema;
 mod scope;
 

@@ -1,6 +1,6 @@
 //! The functions of the change stream, as in the list beside it.
 
-use super::{EngineFunction, NOBODY, OPERATOR, function};
+use super::{EngineFunction, GATEWAY, NOBODY, OPERATOR, function};
 
 const REPLICATOR: &[&str] = &["replicator"];
 
@@ -55,6 +55,30 @@ pub(super) const FUNCTIONS: &[EngineFunction] = &[
         "rolegate.wake_change_stream()",
         "select rolegate.wake_change_stream()",
         REPLICATOR,
+        None,
+    ),
+    function(
+        "rolegate.offer_change_relay(integer,text,bytea,bytea)",
+        "select rolegate.offer_change_relay(1, 'x', '', '')",
+        REPLICATOR,
+        NOT_THE_READER,
+    ),
+    function(
+        "rolegate.change_relay()",
+        "select rolegate.change_relay()",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.change_relay_term()",
+        "select rolegate.change_relay_term()",
+        GATEWAY,
+        None,
+    ),
+    function(
+        "rolegate.change_relay_address()",
+        "select rolegate.change_relay_address()",
+        &["operator", "viewer"],
         None,
     ),
     function(
