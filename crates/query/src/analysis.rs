@@ -135,7 +135,7 @@ impl Analysis {
         let mut unkept = functions::judge(text, functions, identity)?;
         let plan = plan::read(evidence.plan)?;
         let columns = Column::of(evidence.fields)?;
-        let through_view = evidence.view_functions.iter();
+        let through_view = evidence.view_functions.iter().filter(|found| found.called);
         unkept.extend(through_view.filter_map(functions::why_unkept));
         unkept.extend(evidence.operators.into_iter().map(Unkept::Operator));
         unkept.extend(text.session_words.iter().cloned().map(Unkept::Word));
@@ -159,7 +159,7 @@ impl Analysis {
             read_set: evidence.relations,
             unkept,
             plan,
-            only_builtins: functions.iter().all(|function| function.builtin),
+            only_builtins: functions.iter().all(|function| function.builtin || !function.called),
         })
     }
 

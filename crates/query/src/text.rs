@@ -10,6 +10,8 @@ use rolegate_sql::{Reason, is_syntax};
 use crate::pinned::{self, OneTable};
 use crate::refusal::Refusal;
 
+mod attributes;
+
 /// Longest text that is looked at.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
 
@@ -45,12 +47,14 @@ pub struct Text {
     pub called: BTreeSet<String>,
     /// Names behind a point: `row.name` calls a function if there is no such column.
     pub attributes: BTreeSet<String>,
+    /// Those of them that could be taken from a value that is no row.
+    pub attributes_of_values: BTreeSet<String>,
     /// Every name, each by itself.
     pub names: BTreeSet<String>,
     /// Names where a type can stand: behind `::`, in `cast(... as ...)`, in front of a string, behind the name
     /// of a column.
     pub types: BTreeSet<String>,
-    /// Operators.
+    /// Operators, also those that words stand for.
     pub operators: BTreeSet<String>,
     /// Words that depend on the session or on the time.
     pub session_words: BTreeSet<String>,
@@ -86,6 +90,7 @@ impl Text {
             sql,
             called: BTreeSet::new(),
             attributes: BTreeSet::new(),
+            attributes_of_values: BTreeSet::new(),
             names: BTreeSet::new(),
             types: types(&tokens),
             operators: operators(&tokens),
@@ -95,6 +100,7 @@ impl Text {
             one_table: None,
             ordered: is_ordered(&tokens),
         };
+        text.attributes_of_values = attributes::of_values(&tokens, &text.types);
         text.one_table = pinned::read(&text.sql, &tokens);
         for index in 0..tokens.len() {
             text.take(&tokens, index)?;
@@ -127,11 +133,21 @@ impl Text {
                 }
             }
             token @ (Token::Word(name) | Token::Quoted(name)) => {
-                self.names.insert(name.clone());
-                if is(Some(index + 1), '(') {
-                    self.called.insert(name.clone());
-                } else if is(before, '.') {
-                    self.attributes.insert(name.clone());
+                let called = is(Some(index + 1), '(');
+                // `treat(x as f)` is a call of f.
+                if called && token.is_word("treat") {
+                    return Err(Refusal::Function(name.clone()));
+                }
+                // In some encodings PostgreSQL makes all letters small.
+                let folded = Some(name.to_lowercase());
+                let folded = folded.filter(|folded| folded != name && token.is_word(name));
+                for name in std::iter::once(name).chain(&folded) {
+                    self.names.insert(name.clone());
+                    if called {
+                        self.called.insert(name.clone());
+                    } else if is_behind_point(tokens, index) {
+                        self.attributes.insert(name.clone());
+                    }
                 }
                 if matches!(token, Token::Word(_))
                     && !is(before, '.')
@@ -144,6 +160,11 @@ impl Text {
         }
         Ok(())
     }
+}
+
+fn is_behind_point(tokens: &[(Token, Range<usize>)], index: usize) -> bool {
+    let before = index.checked_sub(1).map(|at| &tokens[at].0);
+    matches!(before, Some(Token::Symbol('.') | Token::Range))
 }
 
 /// Whether `order by` stands outside of all parentheses.
@@ -239,6 +260,9 @@ fn types(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
         };
         if begins {
             let mut next = index + 1;
+            if at(next).is_some_and(|token| token.is_word("setof")) {
+                next += 1;
+            }
             while let Some(name) = at(next).and_then(Token::name) {
                 found.insert(name.to_owned());
                 if at(next + 1) != Some(&Token::Symbol('.')) {
@@ -276,6 +300,20 @@ fn group(earlier: Option<&Token>, before: Option<&Token>, first: Option<&Token>)
     }
 }
 
+/// Operators that the grammar brings with a word.
+const IMPLIED: &[(&str, &[&str])] = &[
+    ("between", &["<", "<=", ">", ">="]),
+    ("case", &["="]),
+    ("distinct", &["="]),
+    ("ilike", &["~~*", "!~~*"]),
+    ("in", &["=", "<>"]),
+    ("like", &["~~", "!~~"]),
+    ("natural", &["="]),
+    ("nullif", &["="]),
+    ("similar", &["~", "!~"]),
+    ("using", &["="]),
+];
+
 /// Runs of operator characters without anything between them. Where PostgreSQL would end an operator
 /// earlier (a sign behind it), its beginning is one of these as well.
 fn operators(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
@@ -296,8 +334,19 @@ fn operators(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
                     }
                 }
             }
+            Token::Word(word) => {
+                run.clear();
+                let implied = IMPLIED.iter().find(|(keyword, _)| keyword == word);
+                found.extend(implied.into_iter().flat_map(|(_, operators)| {
+                    operators.iter().map(|operator| (*operator).to_owned())
+                }));
+            }
             _ => run.clear(),
         }
+    }
+    // It is written in two ways.
+    if found.contains("!=") {
+        found.insert("<>".to_owned());
     }
     found
 }

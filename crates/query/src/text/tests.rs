@@ -75,6 +75,81 @@ fn names_are_found_however_they_are_written() {
 }
 
 #[test]
+fn what_stands_behind_a_value_is_told_from_what_stands_behind_a_row() {
+    let behind_values = |sql| {
+        let names = read(sql).attributes_of_values.into_iter();
+        names.collect::<Vec<_>>()
+    };
+    for sql in [
+        "select ('x'::text).f",
+        "select ('x'::text).a.f from t",
+        "select (array['x'])[1].f",
+        "select $1.f",
+        "select u.f from unnest(array['x']) u",
+        "select u.f from unnest(array['x']) as u(a)",
+        "select unnest.f from unnest(array['x'])",
+        "select u.f from rows from (unnest(array['x'])) u",
+        "select u.f from unnest(array['x']) with ordinality u",
+        "select u.f from t cross join lateral (values (1)) x, unnest(x) as u",
+        "select u.f from unnest(values) u",
+        "select u.f from current_user u",
+        "select \"current_user\".f from current_user",
+        "select btrim.f from trim('x')",
+        "select t.f from cast('x' as s.t)",
+        "select U . /* */ \"f\" from unnest($1) \"u\"",
+    ] {
+        assert!(behind_values(sql).contains(&"f".to_owned()), "{sql}");
+    }
+    for sql in [
+        "select t.f from t",
+        "select x.f from api.t x join s.f using (a)",
+        "select x.f, s.x.f from (select 1 as f) x",
+        "select x.f from (values (1)) as x(f)",
+        "select x.f from (with y as (table t) table y) x",
+    ] {
+        assert!(!behind_values(sql).contains(&"f".to_owned()), "{sql}");
+    }
+}
+
+#[test]
+fn treat_and_names_that_would_be_cut_are_refused() {
+    let refused = Err(Refusal::Function("treat".into()));
+    assert_eq!(Text::read("select treat('x' as f)"), refused);
+    assert_eq!(Text::read("select TREAT/**/('x' as setof f)"), refused);
+    assert!(Text::read("select treat, t.treat from t").is_ok());
+    for name in ["a".repeat(64), "ä".repeat(32)] {
+        let sql = format!("select {name}(1)");
+        assert!(
+            matches!(Text::read(&sql), Err(Refusal::Unreadable(_))),
+            "{sql}"
+        );
+    }
+    assert!(Text::read(&format!("select {}", "a".repeat(63))).is_ok());
+    assert!(read("select Änd(1)").called.contains("änd"));
+}
+
+#[test]
+fn words_bring_operators() {
+    for (sql, operators) in [
+        ("select a in (1)", "<> ="),
+        ("select case a when 1 then 2 end", "="),
+        ("select nullif(a, b)", "="),
+        ("select a is not distinct from b", "="),
+        ("select a from t join u using (a)", "="),
+        ("select a from t natural join u", "="),
+        ("select a between 1 and 2", "< <= > >="),
+        ("select a not like b", "!~~ ~~"),
+        ("select a ILIKE b", "!~~* ~~*"),
+        ("select a similar to b", "!~ ~"),
+        ("select a != b", "! != <> ="),
+        ("select \"in\", 'like' from \"between\"", ""),
+    ] {
+        let found: Vec<_> = read(sql).operators.into_iter().collect();
+        assert_eq!(found.join(" "), operators, "{sql}");
+    }
+}
+
+#[test]
 fn words_of_the_session_are_those_without_quotes() {
     let words = |sql| read(sql).session_words;
     assert_eq!(words("select CURRENT_DATE").len(), 1);
@@ -113,6 +188,8 @@ fn types_are_found_where_they_can_stand() {
     assert!(types("select cast((select 1 as t) as int)").contains(&"int".to_owned()));
     for sql in [
         "select a from json_to_record('{}') as x(a s.t)",
+        "select null::setof s.t",
+        "select cast(null as setof t)",
         "select a from json_to_record('{}') x(b int, a t)",
         "select a from rows from (json_to_record('{}') as (a \"t\"[])) x",
         "select a from json_table('{}', '$' columns (a t path '$'))",

@@ -1,5 +1,6 @@
 //! What is known of texts, kept for as long as nothing in the catalog changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -192,7 +193,8 @@ async fn find_out(session: &Session, text: &Text) -> Result<Result<Analysis, Sto
     // A new text is a request more: it costs more than one that is known.
     let permit = session.admit()?;
     let catalog = Asking::of(session);
-    let functions = catalog.functions(text).await?;
+    let only_of = (identity == Identity::Anonymous).then_some(session.caller.principal.role.oid);
+    let functions = catalog.functions(text, only_of).await?;
     if let Err(refusal) = judge(text, &functions, identity) {
         return Ok(Err(Stopped::Refused(refusal)));
     }
@@ -226,7 +228,7 @@ async fn find_out(session: &Session, text: &Text) -> Result<Result<Analysis, Sto
             .as_deref()
             .and_then(|view| Text::read(view).ok())
         {
-            view_functions.extend(catalog.functions(&view).await?);
+            view_functions.extend(catalog.functions(&view, None).await?);
         }
     }
     let evidence = Evidence {
@@ -325,14 +327,24 @@ impl<'s> Asking<'s> {
         Problem::new(ErrorCode::DatabaseUnavailable)
     }
 
-    pub(super) async fn functions(&self, text: &Text) -> Result<Vec<Function>, Problem> {
-        let called: Vec<&String> = text.called.iter().collect();
-        let attributes: Vec<&String> = text.attributes.iter().collect();
-        if called.is_empty() && attributes.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// `only_of`: who is not to know of functions that he can't call.
+    pub(super) async fn functions(
+        &self,
+        text: &Text,
+        only_of: Option<u32>,
+    ) -> Result<Vec<Function>, Problem> {
+        let all = |names: &'_ BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>();
+        let called = all(&text.called);
+        let [behind_rows, behind_values] =
+            [&text.attributes, &text.attributes_of_values].map(all);
+        let names = all(&text.names);
         let snapshot = self.session.database.catalog.snapshot();
-        let rows = self.ask(FUNCTIONS_SQL, &[&called, &attributes]).await?;
+        let rows = self
+            .ask(
+                FUNCTIONS_SQL,
+                &[&called, &behind_rows, &behind_values, &names, &only_of],
+            )
+            .await?;
         let functions = rows.iter().map(|row| {
             let oid = row.try_get(5)?;
             Ok(Function {
@@ -342,6 +354,7 @@ impl<'s> Asking<'s> {
                 builtin: row.try_get(2)?,
                 volatility: first(row.try_get(3)?),
                 kind: first(row.try_get(4)?),
+                called: row.try_get(6)?,
                 declared_safe: snapshot
                     .functions()
                     .iter()
@@ -354,8 +367,14 @@ impl<'s> Asking<'s> {
     }
 
     async fn names_what_is_closed(&self, text: &Text) -> Result<bool, Problem> {
-        // `type('...')` is a cast as well.
-        let names: Vec<&String> = text.types.union(&text.called).collect();
+        // `type('...')` and `('...').type` are casts as well.
+        let names: BTreeSet<&String> = text
+            .types
+            .iter()
+            .chain(&text.called)
+            .chain(&text.attributes_of_values)
+            .collect();
+        let names: Vec<&String> = names.into_iter().collect();
         if names.is_empty() {
             return Ok(false);
         }
