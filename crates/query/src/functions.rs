@@ -220,7 +220,7 @@ pub fn judge(text: &Text, found: &[Found], identity: Identity) -> Result<Vec<Unk
 }
 
 /// Whether a function of PostgreSQL tells what there is.
-fn looks_up(name: &str) -> bool {
+pub(crate) fn looks_up(name: &str) -> bool {
     let harmless = WITHOUT_EFFECT.contains(&name) || is_harmless_builtin(name);
     !harmless || LOOKING_UP.iter().any(|start| name.starts_with(start))
 }
@@ -295,7 +295,11 @@ mod tests {
         assert!(judged(&[mentioned("nextval", 'v')], Identity::Login).is_err());
         assert!(judged(&[mentioned("query_to_xml", 's')], Identity::Login).is_err());
         // Columns can be called like these.
-        let columns = [mentioned("now", 's'), mentioned("random", 'v'), mentioned("ntile", 'i')];
+        let columns = [
+            mentioned("now", 's'),
+            mentioned("random", 'v'),
+            mentioned("ntile", 'i'),
+        ];
         for identity in [Identity::Login, Identity::Assume, Identity::Anonymous] {
             assert_eq!(judged(&columns, identity), Ok(Vec::new()), "{identity:?}");
         }

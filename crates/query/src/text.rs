@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rolegate_sql::token::{Token, placed};
-use rolegate_sql::{Reason, is_syntax};
+use rolegate_sql::{Reason, is_harmless_builtin, is_syntax};
 
 use crate::pinned::{self, OneTable};
 use crate::refusal::Refusal;
@@ -34,6 +34,67 @@ const SESSION_WORDS: &[&str] = &[
 /// Constants that mean another moment each time they are read as a date.
 const MOMENTS: &[&str] = &["now", "today", "tomorrow", "yesterday"];
 
+/// Types whose input knows the words above.
+const TIME_TYPES: &[&str] = &[
+    "date",
+    "daterange",
+    "datemultirange",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "timetz",
+    "tsmultirange",
+    "tsrange",
+    "tstzmultirange",
+    "tstzrange",
+];
+
+/// Functions that make a text which stands nowhere as it is.
+const TEXT_MAKERS: &[&str] = &[
+    "array_to_json",
+    "array_to_string",
+    "btrim",
+    "chr",
+    "concat",
+    "concat_ws",
+    "convert",
+    "convert_from",
+    "decode",
+    "format",
+    "left",
+    "lpad",
+    "ltrim",
+    "normalize",
+    "overlay",
+    "regexp_match",
+    "regexp_matches",
+    "regexp_replace",
+    "regexp_split_to_array",
+    "regexp_split_to_table",
+    "regexp_substr",
+    "replace",
+    "reverse",
+    "right",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "string_agg",
+    "string_to_array",
+    "string_to_table",
+    "substr",
+    "substring",
+    "to_ascii",
+    "to_char",
+    "translate",
+    "trim",
+    "unistr",
+    "xmlagg",
+    "xmlconcat",
+    "xmlelement",
+    "xmlserialize",
+    "xpath",
+];
+
 /// Characters of operators.
 const OPERATOR: &str = "+-*/<>=~!@#%^&|`?";
 
@@ -45,6 +106,8 @@ pub struct Text {
     pub sql: Arc<str>,
     /// Names in front of a parenthesis.
     pub called: BTreeSet<String>,
+    /// Those of them that are no alias with its columns, as far as can be told.
+    pub certainly_called: BTreeSet<String>,
     /// Names behind a point: `row.name` calls a function if there is no such column.
     pub attributes: BTreeSet<String>,
     /// Those of them that could be taken from a value that is no row.
@@ -91,6 +154,7 @@ impl Text {
             called: BTreeSet::new(),
             attributes: BTreeSet::new(),
             attributes_of_values: BTreeSet::new(),
+            certainly_called: attributes::certainly_called(&tokens),
             names: BTreeSet::new(),
             types: types(&tokens),
             operators: operators(&tokens),
@@ -105,7 +169,31 @@ impl Text {
         for index in 0..tokens.len() {
             text.take(&tokens, index)?;
         }
+        if text.moment.is_none() {
+            text.moment = text.built_moment(&tokens);
+        }
         Ok(text)
+    }
+
+    /// Whether a text that is put together could be read as a date: `('no' || 'w')::date`. The type, if so.
+    fn built_moment(&self, tokens: &[(Token, Range<usize>)]) -> Option<String> {
+        let is_text = |token: &Token| matches!(token, Token::Text(_));
+        let builds = self.operators.contains("||")
+            || self.certainly_called.iter().any(|name| makes_text(name))
+            || self
+                .attributes_of_values
+                .iter()
+                .any(|name| TEXT_MAKERS.contains(&&**name))
+            || tokens
+                .windows(2)
+                .any(|pair| is_text(&pair[0].0) && is_text(&pair[1].0));
+        let mut types = self
+            .types
+            .iter()
+            .chain(&self.called)
+            .chain(&self.attributes_of_values);
+        let timed = types.find(|name| TIME_TYPES.contains(&name.trim_start_matches('_')));
+        timed.filter(|_| builds).cloned()
     }
 
     fn take(&mut self, tokens: &[(Token, Range<usize>)], index: usize) -> Result<(), Refusal> {
@@ -180,15 +268,22 @@ fn is_ordered(tokens: &[(Token, Range<usize>)]) -> bool {
     })
 }
 
+/// Whether a function of this name could make a text that stands nowhere as it is.
+fn makes_text(name: &str) -> bool {
+    let known = is_harmless_builtin(name) || is_syntax(name) || name == "cast";
+    TEXT_MAKERS.contains(&name) || !known
+}
+
 /// Whether a constant or parameter could mean another moment tomorrow: the word that does.
 pub fn moment(text: &str) -> Option<String> {
-    // With an escape the word could be written in another way.
-    if text.contains('\\') {
+    // With an escape the word could be written in another way; the letter is an S in capitals.
+    if text.contains(['\\', 'ſ']) {
         return Some(text.chars().take(40).collect());
     }
     let lower = text.to_ascii_lowercase();
+    // `today10:00` is read as well.
     lower
-        .split(|c: char| !c.is_ascii_alphanumeric())
+        .split(|c: char| !c.is_ascii_alphabetic())
         .find(|word| MOMENTS.contains(word))
         .map(str::to_owned)
 }

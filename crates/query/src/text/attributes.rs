@@ -1,7 +1,7 @@
 //! Names behind a point. `row.name` and `(value).name` are calls of `name(value)` if there is no such column, and casts
 //! to a type of the name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use rolegate_sql::is_harmless_builtin;
@@ -38,8 +38,14 @@ pub(super) fn of_values(tokens: Tokens<'_>, types: &BTreeSet<String>) -> BTreeSe
             first = first.saturating_sub(2);
         }
         // More than two: `schema.table.column`.
-        let alias = (first + 2 == index).then(|| tokens[first].0.name()).flatten();
-        if !is_row || alias.is_some_and(|alias| aliases.contains(alias) || is_own(alias)) {
+        let alias = (first + 2 == index)
+            .then(|| tokens[first].0.name())
+            .flatten();
+        let is_value = |alias: &str| match aliases.get(alias) {
+            Some(columns) => !columns.contains(name),
+            None => is_own(alias),
+        };
+        if !is_row || alias.is_some_and(is_value) {
             found.extend([name.to_owned(), name.to_lowercase()]);
         }
     }
@@ -51,9 +57,9 @@ fn is_point(tokens: Tokens<'_>, index: usize) -> bool {
 }
 
 /// Names that could stand for a function in FROM: its own, and what follows a parenthesis that is not that of a
-/// subquery.
-fn function_aliases(tokens: Tokens<'_>) -> BTreeSet<&str> {
-    let mut found = BTreeSet::new();
+/// subquery. With the columns that are given to it wherever it stands.
+fn function_aliases(tokens: Tokens<'_>) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut open: Vec<bool> = Vec::new();
     // Whether the last parenthesis that was closed was that of a subquery.
     let mut closed_query = false;
@@ -68,16 +74,95 @@ fn function_aliases(tokens: Tokens<'_>) -> BTreeSet<&str> {
         let before = |back: usize| index.checked_sub(back).map(|at| &tokens[at].0);
         let behind_as = before(1).is_some_and(|token| token.is_word("as"));
         let behind = before(if behind_as { 2 } else { 1 });
-        let stands_for_function = match behind {
-            Some(Token::Symbol(')')) => !closed_query,
-            Some(Token::Word(word)) if word == "ordinality" || is_session(word) => true,
-            _ => !behind_as && next == Some(&Token::Symbol('(')),
+        let has_list = next == Some(&Token::Symbol('('));
+        let (stands_for_function, columns) = match behind {
+            Some(Token::Symbol(')')) => (!closed_query, has_list),
+            Some(Token::Word(word)) if word == "ordinality" || is_session(word) => (true, has_list),
+            _ => (!behind_as && has_list, false),
         };
-        if stands_for_function {
-            found.insert(name);
+        if !stands_for_function {
+            continue;
+        }
+        let columns = if columns {
+            list(tokens, index + 1)
+        } else {
+            BTreeSet::new()
+        };
+        let all = found.entry(name).or_insert_with(|| columns.clone());
+        all.retain(|column| columns.contains(column));
+    }
+    found
+}
+
+/// The names that begin the parts of a list in parentheses.
+fn list(tokens: Tokens<'_>, open: usize) -> BTreeSet<&str> {
+    let mut depth = 0_usize;
+    let mut found = BTreeSet::new();
+    for pair in tokens[open..].windows(2) {
+        match pair[0].0 {
+            Token::Symbol('(') => depth += 1,
+            Token::Symbol(')') => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        if depth == 1 && matches!(pair[0].0, Token::Symbol('(' | ',')) {
+            found.extend(pair[1].0.name());
         }
     }
     found
+}
+
+/// Names in front of a parenthesis that are not those of a common table, or of an alias with its columns.
+pub(super) fn certainly_called(tokens: Tokens<'_>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for index in 0..tokens.len() {
+        let is = |at: Option<usize>, word: &str| {
+            at.and_then(|at| tokens.get(at))
+                .is_some_and(|(token, _)| token.is_word(word))
+        };
+        let symbol = |at: Option<usize>, symbol: char| {
+            at.and_then(|at| tokens.get(at))
+                .is_some_and(|(token, _)| *token == Token::Symbol(symbol))
+        };
+        let Some(name) = tokens[index].0.name() else {
+            continue;
+        };
+        let before = index.checked_sub(1);
+        if !symbol(Some(index + 1), '(') {
+            continue;
+        }
+        let table = is(before, "with") || is(before, "recursive") || symbol(before, ',');
+        let alias = (symbol(before, ')') || is(before, "as"))
+            || (table && is_common_table(tokens, index + 1));
+        if !alias {
+            found.insert(name.to_owned());
+        }
+    }
+    found
+}
+
+/// Whether what follows the parentheses is `as (` or `as [not] materialized (`.
+fn is_common_table(tokens: Tokens<'_>, open: usize) -> bool {
+    let mut depth = 0_usize;
+    for (index, (token, _)) in tokens.iter().enumerate().skip(open) {
+        match token {
+            Token::Symbol('(') => depth += 1,
+            Token::Symbol(')') => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            let mut behind = tokens[index + 1..].iter().map(|(token, _)| token);
+            return behind.next().is_some_and(|token| token.is_word("as"))
+                && behind.next().is_some_and(|token| {
+                    *token == Token::Symbol('(')
+                        || token.is_word("not")
+                        || token.is_word("materialized")
+                });
+        }
+    }
+    false
 }
 
 fn is_session(word: &str) -> bool {

@@ -87,6 +87,7 @@ fn what_stands_behind_a_value_is_told_from_what_stands_behind_a_row() {
         "select $1.f",
         "select u.f from unnest(array['x']) u",
         "select u.f from unnest(array['x']) as u(a)",
+        "select u.f from unnest(array['x']) u(f), (select u.f from unnest(array['x']) u(a)) x",
         "select unnest.f from unnest(array['x'])",
         "select u.f from rows from (unnest(array['x'])) u",
         "select u.f from unnest(array['x']) with ordinality u",
@@ -106,8 +107,35 @@ fn what_stands_behind_a_value_is_told_from_what_stands_behind_a_row() {
         "select x.f, s.x.f from (select 1 as f) x",
         "select x.f from (values (1)) as x(f)",
         "select x.f from (with y as (table t) table y) x",
+        "select u.f from unnest(array['x']) u(f), json_to_record('{}') as u(a int, f int)",
     ] {
         assert!(!behind_values(sql).contains(&"f".to_owned()), "{sql}");
+    }
+}
+
+#[test]
+fn what_is_certainly_called_is_no_alias() {
+    let called = |sql| read(sql).certainly_called.into_iter().collect::<Vec<_>>();
+    for sql in [
+        "select a from (values (1)) f(a)",
+        "select a from t as f(a)",
+        "with f(a) as (select 1), g(a) as not materialized (select 1) table f",
+        "with recursive f(a) as materialized (select 1) table f",
+    ] {
+        assert!(
+            called(sql).iter().all(|name| name != "f" && name != "g"),
+            "{sql}"
+        );
+    }
+    for sql in [
+        "select f(a)",
+        "select 1, f(a) as b from f(1)",
+        "select a from t, f(1) as (a int, b int)",
+    ] {
+        assert!(
+            called(sql).contains(&"f".to_owned()) || sql.contains(" as (a"),
+            "{sql}"
+        );
     }
 }
 
@@ -166,10 +194,29 @@ fn moments_are_found_in_constants() {
         "select $$ yesterday 10:00$$::timestamp",
         "select '{tomorrow}'::date[]",
         "select e'n\\157w'::timestamptz",
+        "select 'today10:00'::timestamp",
+        "select ('no' || 'w')::timestamptz",
+        "select ('no' || 'w')::timestamp with time zone",
+        "select cast(concat('to', 'day') as pg_catalog.date)",
+        "select date(reverse('won'))",
+        "select ('no' || 'w'::text).timestamptz",
+        "select x.a::date from (select 'no' || 'w' as a) x",
+        "select timestamp 'no'\n'w'",
+        "select ('{no' || 'w}')::date[]",
+        "select ('{no' || 'w}')::_date",
+        "select a from json_to_record(replace('{\"a\":\"xow\"}', 'x', 'n')::json) as x(a date)",
+        "select api.word()::date",
     ] {
         assert!(found(sql), "{sql}");
     }
-    assert!(!found("select 'know', 'nowhere', '2026-01-01', now from t"));
+    for sql in [
+        "select 'know', 'nowhere', '2026-01-01', now from t",
+        "select at::date, count(*) from t where at > '2026-01-01'::date group by 1",
+        "select date_trunc('day', at)::date, $1::timestamptz from t",
+        "select name || ' ' || lower(first) from t where at > $1",
+    ] {
+        assert!(!found(sql), "{sql}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod builtins;
+mod callers;
 mod calls;
 mod differential;
 mod faults;

@@ -50,11 +50,25 @@ async fn every_function_that_takes_one_value_is_known() {
             where p.oid < 16384 and p.pronamespace = 'pg_catalog'::regnamespace and p.prokind <> 'p'
                 and p.pronargs >= 1 and p.pronargs - p.pronargdefaults <= 1
                 and p.proargtypes[0] <> 'internal'::regtype";
-        let rows = db.superuser().await.query(sql, &[]).await.expect("functions");
+        let rows = db
+            .superuser()
+            .await
+            .query(sql, &[])
+            .await
+            .expect("functions");
         let found = rows.iter().map(|row| row.get::<_, String>(0));
-        let new: Vec<String> =
-            found.filter(|name| !NAMES.lines().chain(UNARY.lines()).any(|known| known == name)).collect();
-        assert!(new.is_empty(), "in neither builtins.txt nor unary.txt: {new:#?}");
+        let new: Vec<String> = found
+            .filter(|name| {
+                !NAMES
+                    .lines()
+                    .chain(UNARY.lines())
+                    .any(|known| known == name)
+            })
+            .collect();
+        assert!(
+            new.is_empty(),
+            "in neither builtins.txt nor unary.txt: {new:#?}"
+        );
         assert!(rows.len() > 800, "{}", rows.len());
     })
     .await;
