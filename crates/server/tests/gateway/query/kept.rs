@@ -314,6 +314,40 @@ async fn a_kept_answer_comes_as_it_is_wanted() {
     .await;
 }
 
+/// What other sessions have for themselves is no change of the catalog.
+#[tokio::test]
+async fn temporary_tables_drop_nothing() {
+    for_each_version(async |db| {
+        let kept = Kept::lay(db).await;
+        let sql = "select note from item where id = 7";
+        let other = db.superuser().await;
+        // Other tests make roles, which is a change.
+        for _ in 0..10 {
+            let answer = kept.ask(sql).await;
+            if answer.status() != StatusCode::SEE_OTHER {
+                continue;
+            }
+            let before = header(&answer, "location");
+            other
+                .batch_execute(
+                    "create temp table t (a int); create temp view v as select * from t;
+                     create function pg_temp.f() returns int language sql as 'select 1'",
+                )
+                .await
+                .expect("made");
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            let kept_there = kept.rows_if_kept(&before).await.is_some();
+            other.batch_execute("discard temp").await.expect("dropped");
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            if kept_there && kept.rows_if_kept(&before).await.is_some() {
+                return;
+            }
+        }
+        panic!("it is never kept");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_is_private_never_has_one() {
     for_each_version(async |db| {
