@@ -27,6 +27,8 @@ pub struct Evidence<'e> {
     pub view_functions: &'e [Found],
     /// Operators in the text that somebody added and that are not immutable.
     pub operators: Vec<String>,
+    /// The same in the texts of views.
+    pub view_operators: Vec<String>,
     /// Catalogs an operator has allowed, as `schema.name`.
     pub catalogs: &'e [String],
 }
@@ -49,7 +51,7 @@ pub struct Analysis {
 /// The scope of a query that runs for anonymous callers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// It depends on no caller.
+    /// It is the same for all callers without a token.
     Public(Analysis),
     /// It is answered for the token's role.
     Private(Private),
@@ -67,6 +69,8 @@ pub struct Private {
 pub enum WhyPrivate {
     /// It reads a relation with row-level security, whose rows depend on who asks.
     RowSecurity(String),
+    /// It depends on who asks; whoever has a token gets what his role gets.
+    Caller(Unkept),
     /// It asks what there is.
     NeedsToken(Refusal),
     /// PostgreSQL refuses it to the anonymous role, or can't make sense of it there.
@@ -82,6 +86,7 @@ impl fmt::Display for WhyPrivate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RowSecurity(relation) => write!(f, "{relation} has row-level security"),
+            Self::Caller(what) => write!(f, "it may depend on who asks: {what}"),
             Self::NeedsToken(refusal) => refusal.fmt(f),
             Self::Refused { sqlstate, message } => {
                 write!(f, "anonymous callers are refused: {message} ({sqlstate})")
@@ -103,6 +108,47 @@ pub enum Unkept {
     Moment(String),
     /// A relation whose changes are not seen.
     Unpublished(String),
+    /// One of these in a view.
+    InView(Box<Unkept>),
+}
+
+impl Unkept {
+    /// Whether another caller could get another answer at the same time.
+    fn depends_on_caller(&self) -> bool {
+        match self {
+            Self::Function(name) => name
+                .strip_prefix("pg_catalog.")
+                .is_none_or(functions::looks_up),
+            Self::Operator(_) => true,
+            Self::Word(word) => !is_time(word),
+            Self::Moment(_) | Self::Unpublished(_) => false,
+            Self::InView(inner) => inner.depends_on_caller(),
+        }
+    }
+
+    /// As it may be told to whoever is not to know what is behind views: `open` says which relations he may read.
+    pub fn for_anonymous(&self, open: impl Fn(&str) -> bool) -> String {
+        match self {
+            Self::InView(_) => "a view depends on more than its tables".to_owned(),
+            Self::Unpublished(relation) if !open(relation) => {
+                "changes of a table behind a view are not seen here".to_owned()
+            }
+            told => told.to_string(),
+        }
+    }
+}
+
+/// Of the words that depend on the session or the time, those of the time.
+fn is_time(word: &str) -> bool {
+    matches!(
+        word,
+        "current_catalog"
+            | "current_date"
+            | "current_time"
+            | "current_timestamp"
+            | "localtime"
+            | "localtimestamp"
+    )
 }
 
 impl fmt::Display for Unkept {
@@ -119,6 +165,7 @@ impl fmt::Display for Unkept {
             Self::Unpublished(relation) => {
                 write!(f, "changes of {relation} are not seen here")
             }
+            Self::InView(inner) => inner.fmt(f),
         }
     }
 }
@@ -135,8 +182,11 @@ impl Analysis {
         let mut unkept = functions::judge(text, functions, identity)?;
         let plan = plan::read(evidence.plan)?;
         let columns = Column::of(evidence.fields)?;
-        let through_view = evidence.view_functions.iter();
-        unkept.extend(through_view.filter_map(functions::why_unkept));
+        let through_view = evidence.view_functions.iter().filter(|found| found.called);
+        let in_view = |inner: Unkept| Unkept::InView(Box::new(inner));
+        unkept.extend(through_view.filter_map(functions::why_unkept).map(in_view));
+        let through_view = evidence.view_operators.into_iter();
+        unkept.extend(through_view.map(Unkept::Operator).map(in_view));
         unkept.extend(evidence.operators.into_iter().map(Unkept::Operator));
         unkept.extend(text.session_words.iter().cloned().map(Unkept::Word));
         unkept.extend(text.moment.clone().map(Unkept::Moment));
@@ -151,7 +201,7 @@ impl Analysis {
                 unkept.push(Unkept::Unpublished(relation.display()));
             }
             if let Some(view) = &relation.view {
-                unkept.extend(words_of_view(view));
+                unkept.extend(words_of_view(view).into_iter().map(in_view));
             }
         }
         Ok(Self {
@@ -159,8 +209,36 @@ impl Analysis {
             read_set: evidence.relations,
             unkept,
             plan,
-            only_builtins: functions.iter().all(|function| function.builtin),
+            only_builtins: functions
+                .iter()
+                .all(|function| function.builtin || !function.called),
         })
+    }
+
+    /// Bytes that it takes, about.
+    pub fn weight(&self) -> usize {
+        let relation = |relation: &Relation| {
+            let names: usize = relation
+                .comparable
+                .iter()
+                .map(|(name, _)| name.len() + 40)
+                .sum();
+            let view = relation.view.as_deref().map_or(0, str::len);
+            256 + relation.schema.len() + relation.name.len() + view + names
+        };
+        let columns: usize = self
+            .columns
+            .iter()
+            .map(|column| column.name.len() + 64)
+            .sum();
+        let read_set: usize = self.read_set.iter().map(relation).sum();
+        columns + read_set + self.unkept.len() * 96
+    }
+
+    /// What could give another caller another answer at the same time: then whoever has a token gets the answer for his
+    /// role, as if the query were private.
+    pub fn depends_on_caller(&self) -> Option<&Unkept> {
+        self.unkept.iter().find(|unkept| unkept.depends_on_caller())
     }
 
     /// The scope of what anonymous callers may run.

@@ -141,7 +141,7 @@ impl Entry {
         } else {
             0
         };
-        BESIDE + self.body.len() + packed
+        BESIDE + self.body.len() + packed + self.touch.weight()
     }
 
     /// Whether compressing it is worth anything.

@@ -72,8 +72,9 @@ impl Written {
         self.operators.extend(text.operators.iter().cloned());
         let claims = std::mem::take(&mut self.claims);
         self.claims = claims.and(ClaimsRead::of(&text.sql));
-        self.opaque |= text.called.iter().any(|name| is_dangerous(name));
-        if text.called.iter().any(|name| name.contains("setting")) {
+        let mut called = text.called.union(&text.attributes);
+        self.opaque |= called.clone().any(|name| is_dangerous(name));
+        if called.any(|name| name.contains("setting")) {
             // They hold the claims too.
             self.claims = ClaimsRead::All;
         }

@@ -10,8 +10,9 @@ use crate::analysis::Unkept;
 use crate::refusal::Refusal;
 use crate::text::Text;
 
-/// The functions of names: `schema, name, builtin, volatility, kind, oid`; parameters are the names that
-/// are called and those that could be an attribute.
+/// The functions of names: `schema, name, builtin, volatility, kind, oid, called`. Parameters are the names that are
+/// called, those behind a point, those of them behind any value, all names, and the role that is not to know of
+/// others than it can call.
 pub const FUNCTIONS_SQL: &str = include_str!("sql/functions.sql");
 
 /// What runs code of users without being called by name: parameters are operators, names, and those of them that
@@ -42,6 +43,8 @@ pub struct Found {
     pub volatility: char,
     /// `prokind`.
     pub kind: char,
+    /// It can be called from where the name stands; otherwise it is only mentioned.
+    pub called: bool,
     /// An operator declared that it can't leave its role.
     pub declared_safe: bool,
 }
@@ -180,12 +183,12 @@ const STABLE_BUT_CONSTANT: &[&str] = &[
     "websearch_to_tsquery",
 ];
 
-/// Goes through the functions that the text of a caller could call. Gives why the answer can't be kept.
+/// Goes through the functions that the text of a caller could call or has the names of. Gives why the answer can't be kept.
 pub fn judge(text: &Text, found: &[Found], identity: Identity) -> Result<Vec<Unkept>, Refusal> {
     let mut unkept = Vec::new();
     let named = NAMES_OF_THINGS
         .iter()
-        .find(|name| text.types.contains(**name));
+        .find(|name| text.names.contains(**name) || text.names.contains(&format!("_{name}")));
     if let (Identity::Anonymous, Some(name)) = (identity, named) {
         return Err(Refusal::NeedsToken(format!("The type {name}")));
     }
@@ -195,6 +198,9 @@ pub fn judge(text: &Text, found: &[Found], identity: Identity) -> Result<Vec<Unk
             let harmless = WITHOUT_EFFECT.contains(&name.as_str());
             if is_dangerous(name) || (function.volatility == 'v' && !harmless) {
                 return Err(Refusal::Function(name.clone()));
+            }
+            if !function.called {
+                continue;
             }
             if identity == Identity::Anonymous && looks_up(name) {
                 return Err(Refusal::NeedsToken(format!("The function {name}")));
@@ -214,7 +220,7 @@ pub fn judge(text: &Text, found: &[Found], identity: Identity) -> Result<Vec<Unk
 }
 
 /// Whether a function of PostgreSQL tells what there is.
-fn looks_up(name: &str) -> bool {
+pub(crate) fn looks_up(name: &str) -> bool {
     let harmless = WITHOUT_EFFECT.contains(&name) || is_harmless_builtin(name);
     !harmless || LOOKING_UP.iter().any(|start| name.starts_with(start))
 }
@@ -247,6 +253,7 @@ mod tests {
             builtin: true,
             volatility,
             kind: 'f',
+            called: true,
             declared_safe: false,
         }
     }
@@ -277,6 +284,25 @@ mod tests {
             }
         }
         assert!(judged(&[users("dblink", 'v', true)], Identity::Login).is_err());
+    }
+
+    #[test]
+    fn what_has_an_effect_is_not_mentioned_either() {
+        let mentioned = |name, volatility| Found {
+            called: false,
+            ..builtin(name, volatility)
+        };
+        assert!(judged(&[mentioned("nextval", 'v')], Identity::Login).is_err());
+        assert!(judged(&[mentioned("query_to_xml", 's')], Identity::Login).is_err());
+        // Columns can be called like these.
+        let columns = [
+            mentioned("now", 's'),
+            mentioned("random", 'v'),
+            mentioned("ntile", 'i'),
+        ];
+        for identity in [Identity::Login, Identity::Assume, Identity::Anonymous] {
+            assert_eq!(judged(&columns, identity), Ok(Vec::new()), "{identity:?}");
+        }
     }
 
     #[test]
@@ -333,8 +359,15 @@ mod tests {
                 "{name}"
             );
         }
-        let text = Text::read("select 'a'::pg_catalog.regclass as a").expect("a query");
-        assert!(judge(&text, &[], Identity::Anonymous).is_err());
-        assert!(judge(&text, &[], Identity::Login).is_ok());
+        for sql in [
+            "select 'a'::pg_catalog.regclass as a",
+            "select '{a}'::_regtype as a",
+            "select regrole('a') as a",
+            "select ('a'::text).regproc as a",
+        ] {
+            let text = Text::read(sql).expect("a query");
+            assert!(judge(&text, &[], Identity::Anonymous).is_err(), "{sql}");
+            assert!(judge(&text, &[], Identity::Login).is_ok(), "{sql}");
+        }
     }
 }

@@ -50,8 +50,10 @@ const MORE: &[&str] = &[
     "only",
     "or",
     "some",
+    "table",
     "tablesample",
     "union",
+    "values",
     "with",
 ];
 
@@ -83,7 +85,7 @@ pub(crate) fn read(sql: &str, tokens: &[(Token, Range<usize>)]) -> Option<OneTab
         .iter()
         .position(behind)
         .map_or(words.len(), |end| filter + end);
-    // Behind the condition nothing can add rows, but for what stands in parentheses with a `select`.
+    // Behind the condition nothing can add rows, but for what stands in parentheses with a word that begins a query.
     let mut pinned = Vec::new();
     for part in tokens
         .get(filter + 1..end)?

@@ -1,11 +1,16 @@
 //! Tables and views a statement reads.
 
 /// What is known of relations, by OID: `oid, schema, name, kind, row security, system, published, text
-/// of the view, columns whose values are the same if their texts are, and their types`. Parameters: the OIDs, our publication.
+/// of the view, columns whose values are the same if their texts are, and their types, whether the role
+/// may read it by its name`. Parameters: the OIDs, our publication, the role.
 pub const RELATIONS_SQL: &str = include_str!("sql/relations.sql");
 
 /// A table, a view, or anything else with rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of the catalog by itself"
+)]
 pub struct Relation {
     /// OID in `pg_class`.
     pub oid: u32,
@@ -25,6 +30,8 @@ pub struct Relation {
     pub view: Option<String>,
     /// Columns of which two values are equal if and only if their texts are, with the OIDs of their types.
     pub comparable: Vec<(String, u32)>,
+    /// The role may read it, or a column of it, by its name; not only through a view.
+    pub open: bool,
 }
 
 impl Relation {

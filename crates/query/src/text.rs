@@ -5,10 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rolegate_sql::token::{Token, placed};
-use rolegate_sql::{Reason, is_syntax};
+use rolegate_sql::{Reason, is_harmless_builtin, is_syntax};
 
 use crate::pinned::{self, OneTable};
 use crate::refusal::Refusal;
+
+mod attributes;
 
 /// Longest text that is looked at.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
@@ -32,6 +34,67 @@ const SESSION_WORDS: &[&str] = &[
 /// Constants that mean another moment each time they are read as a date.
 const MOMENTS: &[&str] = &["now", "today", "tomorrow", "yesterday"];
 
+/// Types whose input knows the words above.
+const TIME_TYPES: &[&str] = &[
+    "date",
+    "daterange",
+    "datemultirange",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "timetz",
+    "tsmultirange",
+    "tsrange",
+    "tstzmultirange",
+    "tstzrange",
+];
+
+/// Functions that make a text which stands nowhere as it is.
+const TEXT_MAKERS: &[&str] = &[
+    "array_to_json",
+    "array_to_string",
+    "btrim",
+    "chr",
+    "concat",
+    "concat_ws",
+    "convert",
+    "convert_from",
+    "decode",
+    "format",
+    "left",
+    "lpad",
+    "ltrim",
+    "normalize",
+    "overlay",
+    "regexp_match",
+    "regexp_matches",
+    "regexp_replace",
+    "regexp_split_to_array",
+    "regexp_split_to_table",
+    "regexp_substr",
+    "replace",
+    "reverse",
+    "right",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "string_agg",
+    "string_to_array",
+    "string_to_table",
+    "substr",
+    "substring",
+    "to_ascii",
+    "to_char",
+    "translate",
+    "trim",
+    "unistr",
+    "xmlagg",
+    "xmlconcat",
+    "xmlelement",
+    "xmlserialize",
+    "xpath",
+];
+
 /// Characters of operators.
 const OPERATOR: &str = "+-*/<>=~!@#%^&|`?";
 
@@ -43,14 +106,18 @@ pub struct Text {
     pub sql: Arc<str>,
     /// Names in front of a parenthesis.
     pub called: BTreeSet<String>,
+    /// Those of them that are no alias with its columns, as far as can be told.
+    pub certainly_called: BTreeSet<String>,
     /// Names behind a point: `row.name` calls a function if there is no such column.
     pub attributes: BTreeSet<String>,
+    /// Those of them that could be taken from a value that is no row.
+    pub attributes_of_values: BTreeSet<String>,
     /// Every name, each by itself.
     pub names: BTreeSet<String>,
     /// Names where a type can stand: behind `::`, in `cast(... as ...)`, in front of a string, behind the name
     /// of a column.
     pub types: BTreeSet<String>,
-    /// Operators.
+    /// Operators, also those that words stand for.
     pub operators: BTreeSet<String>,
     /// Words that depend on the session or on the time.
     pub session_words: BTreeSet<String>,
@@ -86,6 +153,8 @@ impl Text {
             sql,
             called: BTreeSet::new(),
             attributes: BTreeSet::new(),
+            attributes_of_values: BTreeSet::new(),
+            certainly_called: attributes::certainly_called(&tokens),
             names: BTreeSet::new(),
             types: types(&tokens),
             operators: operators(&tokens),
@@ -95,11 +164,36 @@ impl Text {
             one_table: None,
             ordered: is_ordered(&tokens),
         };
+        text.attributes_of_values = attributes::of_values(&tokens, &text.types);
         text.one_table = pinned::read(&text.sql, &tokens);
         for index in 0..tokens.len() {
             text.take(&tokens, index)?;
         }
+        if text.moment.is_none() {
+            text.moment = text.built_moment(&tokens);
+        }
         Ok(text)
+    }
+
+    /// Whether a text that is put together could be read as a date: `('no' || 'w')::date`. The type, if so.
+    fn built_moment(&self, tokens: &[(Token, Range<usize>)]) -> Option<String> {
+        let is_text = |token: &Token| matches!(token, Token::Text(_));
+        let builds = self.operators.contains("||")
+            || self.certainly_called.iter().any(|name| makes_text(name))
+            || self
+                .attributes_of_values
+                .iter()
+                .any(|name| TEXT_MAKERS.contains(&&**name))
+            || tokens
+                .windows(2)
+                .any(|pair| is_text(&pair[0].0) && is_text(&pair[1].0));
+        let mut types = self
+            .types
+            .iter()
+            .chain(&self.called)
+            .chain(&self.attributes_of_values);
+        let timed = types.find(|name| TIME_TYPES.contains(&name.trim_start_matches('_')));
+        timed.filter(|_| builds).cloned()
     }
 
     fn take(&mut self, tokens: &[(Token, Range<usize>)], index: usize) -> Result<(), Refusal> {
@@ -127,11 +221,21 @@ impl Text {
                 }
             }
             token @ (Token::Word(name) | Token::Quoted(name)) => {
-                self.names.insert(name.clone());
-                if is(Some(index + 1), '(') {
-                    self.called.insert(name.clone());
-                } else if is(before, '.') {
-                    self.attributes.insert(name.clone());
+                let called = is(Some(index + 1), '(');
+                // `treat(x as f)` is a call of f.
+                if called && token.is_word("treat") {
+                    return Err(Refusal::Function(name.clone()));
+                }
+                // In some encodings PostgreSQL makes all letters small.
+                let folded = Some(name.to_lowercase());
+                let folded = folded.filter(|folded| folded != name && token.is_word(name));
+                for name in std::iter::once(name).chain(&folded) {
+                    self.names.insert(name.clone());
+                    if called {
+                        self.called.insert(name.clone());
+                    } else if is_behind_point(tokens, index) {
+                        self.attributes.insert(name.clone());
+                    }
                 }
                 if matches!(token, Token::Word(_))
                     && !is(before, '.')
@@ -144,6 +248,11 @@ impl Text {
         }
         Ok(())
     }
+}
+
+fn is_behind_point(tokens: &[(Token, Range<usize>)], index: usize) -> bool {
+    let before = index.checked_sub(1).map(|at| &tokens[at].0);
+    matches!(before, Some(Token::Symbol('.') | Token::Range))
 }
 
 /// Whether `order by` stands outside of all parentheses.
@@ -159,15 +268,22 @@ fn is_ordered(tokens: &[(Token, Range<usize>)]) -> bool {
     })
 }
 
+/// Whether a function of this name could make a text that stands nowhere as it is.
+fn makes_text(name: &str) -> bool {
+    let known = is_harmless_builtin(name) || is_syntax(name) || name == "cast";
+    TEXT_MAKERS.contains(&name) || !known
+}
+
 /// Whether a constant or parameter could mean another moment tomorrow: the word that does.
 pub fn moment(text: &str) -> Option<String> {
-    // With an escape the word could be written in another way.
-    if text.contains('\\') {
+    // With an escape the word could be written in another way; the letter is an S in capitals.
+    if text.contains(['\\', 'ſ']) {
         return Some(text.chars().take(40).collect());
     }
     let lower = text.to_ascii_lowercase();
+    // `today10:00` is read as well.
     lower
-        .split(|c: char| !c.is_ascii_alphanumeric())
+        .split(|c: char| !c.is_ascii_alphabetic())
         .find(|word| MOMENTS.contains(word))
         .map(str::to_owned)
 }
@@ -239,6 +355,9 @@ fn types(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
         };
         if begins {
             let mut next = index + 1;
+            if at(next).is_some_and(|token| token.is_word("setof")) {
+                next += 1;
+            }
             while let Some(name) = at(next).and_then(Token::name) {
                 found.insert(name.to_owned());
                 if at(next + 1) != Some(&Token::Symbol('.')) {
@@ -276,6 +395,20 @@ fn group(earlier: Option<&Token>, before: Option<&Token>, first: Option<&Token>)
     }
 }
 
+/// Operators that the grammar brings with a word.
+const IMPLIED: &[(&str, &[&str])] = &[
+    ("between", &["<", "<=", ">", ">="]),
+    ("case", &["="]),
+    ("distinct", &["="]),
+    ("ilike", &["~~*", "!~~*"]),
+    ("in", &["=", "<>"]),
+    ("like", &["~~", "!~~"]),
+    ("natural", &["="]),
+    ("nullif", &["="]),
+    ("similar", &["~", "!~"]),
+    ("using", &["="]),
+];
+
 /// Runs of operator characters without anything between them. Where PostgreSQL would end an operator
 /// earlier (a sign behind it), its beginning is one of these as well.
 fn operators(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
@@ -296,8 +429,19 @@ fn operators(tokens: &[(Token, Range<usize>)]) -> BTreeSet<String> {
                     }
                 }
             }
+            Token::Word(word) => {
+                run.clear();
+                let implied = IMPLIED.iter().find(|(keyword, _)| keyword == word);
+                found.extend(implied.into_iter().flat_map(|(_, operators)| {
+                    operators.iter().map(|operator| (*operator).to_owned())
+                }));
+            }
             _ => run.clear(),
         }
+    }
+    // It is written in two ways.
+    if found.contains("!=") {
+        found.insert("<>".to_owned());
     }
     found
 }

@@ -41,6 +41,16 @@ impl Touch {
         &self.relations
     }
 
+    /// Bytes that it takes, and that an index by it takes, about: a relation is in a table of its own there.
+    pub fn weight(&self) -> usize {
+        let pinned: usize = self
+            .pinned
+            .iter()
+            .map(|(column, value)| 2 * (column.len() + value.len() + 64))
+            .sum();
+        self.relations.len() * 128 + pinned
+    }
+
     /// Whether single rows are told apart.
     pub fn is_narrow(&self) -> bool {
         !self.pinned.is_empty()

@@ -1,8 +1,8 @@
 //! SQL of callers: found out about once for each identity, and run as whoever may.
 //!
-//! A query is public if it runs as the anonymous role and reads nothing with row-level security; then it
-//! runs on that role's own login, whoever asks. Any other query is private: it runs as the role of the
-//! caller's token.
+//! A query is public if it runs as the anonymous role, reads nothing with row-level security, and depends on no caller;
+//! then it runs on that role's own login, whoever asks. Any other query is private: it runs as the role of the
+//! caller's token. Who has no token gets the anonymous role's answer also to what depends on the caller.
 
 mod analyses;
 mod asked;
@@ -89,12 +89,20 @@ pub(crate) enum Answer {
 /// Decides who may share the answer, and as whom the query runs.
 pub(crate) async fn decide(session: &Session, asked: &Asked) -> Result<Decision, Problem> {
     check_answered(session)?;
+    let nobody = session.caller.principal.kind == CredentialKind::Anonymous;
     let mut why = None;
     if session.database.config.queries == Queries::Public
         && let Some(anonymous) = anonymous(session).await?
     {
         let found = analyses::find(&anonymous, &asked.text).await?;
         match found.verdict() {
+            // The anonymous role's answer would be another one than that of the caller's role.
+            Ok(Verdict::Public(analysis)) if !nobody && analysis.depends_on_caller().is_some() => {
+                why = analysis
+                    .depends_on_caller()
+                    .cloned()
+                    .map(WhyPrivate::Caller);
+            }
             Ok(Verdict::Public(_)) => {
                 return Ok(Decision {
                     scope: Scope::Public,
@@ -107,7 +115,7 @@ pub(crate) async fn decide(session: &Session, asked: &Asked) -> Result<Decision,
             Err(problem) => return Err(problem),
         }
     }
-    if session.caller.principal.kind == CredentialKind::Anonymous {
+    if nobody {
         return Err(match &why {
             Some(WhyPrivate::NeedsToken(refusal)) => outcome::refused(refusal),
             _ => outcome::not_public(),

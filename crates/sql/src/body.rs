@@ -5,6 +5,7 @@ use crate::reason::Reason;
 use crate::token::{Token, tokens};
 use crate::words::{
     COMMANDS, DYNAMIC, OPENERS, SESSION, SYNTAX, TRANSACTION, is_dangerous, is_harmless_builtin,
+    takes_one_value,
 };
 
 type Callees<'c> = &'c dyn Fn(Option<&str>, &str) -> Callee;
@@ -117,7 +118,9 @@ impl Body<'_> {
         } else {
             index
         };
-        if is_dangerous(name) {
+        // `treat(x as f)` is a call of f.
+        let treats = self.at(index).is_some_and(|token| token.is_word("treat"));
+        if treats || is_dangerous(name) {
             return Err(Reason::DangerousFunction(name.to_owned()));
         }
         // `database.schema.function`, or an expression in front of the point.
@@ -144,10 +147,13 @@ impl Body<'_> {
         }
     }
 
-    /// `row.name` is a call of `name(row)` if there is no such column.
+    /// `row.name` and `(value).name` are calls of `name(value)` if there is no such column.
     fn attribute(&self, name: &str) -> Result<(), Reason> {
         if is_dangerous(name) {
             return Err(Reason::DangerousFunction(name.to_owned()));
+        }
+        if takes_one_value(name) {
+            return Err(Reason::UnknownFunction(name.to_owned()));
         }
         match (self.callees)(None, name) {
             Callee::Unsafe => Err(Reason::UnsafeFunction(name.to_owned())),
@@ -180,15 +186,16 @@ impl Body<'_> {
                 "recursive" => second.is_some_and(|token| token.is_word("with")),
                 _ => false,
             },
-            // An alias of a subquery or of a function in FROM. Behind `distinct on (...)` it
-            // would be an expression.
-            Token::Symbol(')') => !self.closes_distinct_on(start - 1),
+            // An alias of a subquery or of a function in FROM. Behind `distinct on (...)` and
+            // `operator(...)` it would be an expression.
+            Token::Symbol(')') => !self.expression_follows(start - 1),
             Token::Symbol(',') => self.is_common_table(last + 1),
             _ => false,
         }
     }
 
-    fn closes_distinct_on(&self, close: usize) -> bool {
+    /// Whether the parenthesis closes `distinct on (...)` or `operator(...)`.
+    fn expression_follows(&self, close: usize) -> bool {
         let mut depth = 0_usize;
         for index in (0..=close).rev() {
             match self.tokens[index] {
@@ -196,12 +203,11 @@ impl Body<'_> {
                 Token::Symbol('(') => {
                     depth = depth.saturating_sub(1);
                     if depth == 0 {
-                        return self
-                            .before(index, 1)
-                            .is_some_and(|token| token.is_word("on"))
-                            && self
-                                .before(index, 2)
-                                .is_some_and(|token| token.is_word("distinct"));
+                        let is = |back: usize, word: &str| {
+                            let token = self.before(index, back);
+                            token.is_some_and(|token| token.is_word(word))
+                        };
+                        return is(1, "operator") || (is(1, "on") && is(2, "distinct"));
                     }
                 }
                 _ => {}

@@ -112,6 +112,7 @@ impl Scanner<'_> {
                     .find(|c: char| !(is_word_start(c) || c.is_ascii_digit() || c == '$'))
                     .unwrap_or(self.rest.len());
                 let word = self.rest[..end].to_ascii_lowercase();
+                check_length(&word)?;
                 self.skip(end);
                 self.push(Token::Word(word));
             }
@@ -209,10 +210,7 @@ impl Scanner<'_> {
             name.push_str(&self.rest[..at]);
             self.skip(at + 1);
             if !self.rest.starts_with('"') {
-                // The server cuts names at 63 bytes, and what is left could be another name.
-                if name.len() > rolegate_model::role::MAX_IDENTIFIER_BYTES {
-                    return Err(Reason::Unreadable("an identifier is too long"));
-                }
+                check_length(&name)?;
                 self.push(Token::Quoted(name));
                 return Ok(());
             }
@@ -259,6 +257,14 @@ impl Scanner<'_> {
         self.skip(end);
         self.push(Token::Number);
     }
+}
+
+/// The server cuts names at 63 bytes, and what is left could be another name.
+fn check_length(name: &str) -> Result<(), Reason> {
+    if name.len() > rolegate_model::role::MAX_IDENTIFIER_BYTES {
+        return Err(Reason::Unreadable("an identifier is too long"));
+    }
+    Ok(())
 }
 
 /// White space of PostgreSQL's scanner.

@@ -188,6 +188,15 @@ pub fn is_harmless_builtin(name: &str) -> bool {
 /// One name a line.
 const BUILTINS: &str = include_str!("builtins.txt");
 
+/// Whether a function of this name is one of PostgreSQL's own that are not known to be harmless and can be called with
+/// one value, so that a point in front of the name is enough.
+pub(crate) fn takes_one_value(name: &str) -> bool {
+    UNARY.lines().any(|builtin| builtin == name)
+}
+
+/// One name a line; of all versions.
+const UNARY: &str = include_str!("unary.txt");
+
 /// Whether a function of this name is dangerous in any schema.
 pub fn is_dangerous(name: &str) -> bool {
     DANGEROUS.contains(&name)
@@ -210,6 +219,9 @@ mod tests {
         for name in BUILTINS.lines() {
             assert!(!is_dangerous(name), "{name}");
             assert!(!name.contains("to_xml"), "{name}");
+        }
+        for name in UNARY.lines() {
+            assert!(!is_harmless_builtin(name), "{name}");
         }
         assert!(is_harmless_builtin("upper"));
         assert!(!is_harmless_builtin("uppe"));

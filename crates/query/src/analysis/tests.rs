@@ -13,6 +13,7 @@ fn relation(name: &str) -> Relation {
         published: true,
         view: None,
         comparable: Vec::new(),
+        open: true,
     }
 }
 
@@ -28,6 +29,7 @@ fn concluded(sql: &str, relations: Vec<Relation>) -> Result<Analysis, Refusal> {
         relations,
         view_functions: &[],
         operators: Vec::new(),
+        view_operators: Vec::new(),
         catalogs: &["pg_catalog.pg_timezone_names".to_owned()],
     };
     Analysis::conclude(evidence, &[], Identity::Login)
@@ -87,4 +89,48 @@ fn what_depends_on_more_than_tables_is_not_kept() {
         let analysis = concluded(sql, relations).expect("runs");
         assert_eq!(analysis.unkept.len(), count, "{sql}: {:?}", analysis.unkept);
     }
+}
+
+#[test]
+fn what_depends_on_the_caller_is_told_from_what_depends_on_the_time() {
+    let function = |name: &str| Unkept::Function(name.to_owned());
+    let word = |word: &str| Unkept::Word(word.to_owned());
+    for unkept in [
+        function("rolegate.claim"),
+        function("api.mine"),
+        function("pg_catalog.current_setting"),
+        function("pg_catalog.pg_has_role"),
+        function("of a view that can't be read"),
+        word("current_user"),
+        word("session_user"),
+        word("current_schema"),
+        Unkept::InView(Box::new(word("user"))),
+        Unkept::Operator("===".into()),
+    ] {
+        assert!(unkept.depends_on_caller(), "{unkept}");
+    }
+    for unkept in [
+        function("pg_catalog.now"),
+        function("pg_catalog.random"),
+        word("current_date"),
+        Unkept::InView(Box::new(function("pg_catalog.clock_timestamp"))),
+        Unkept::Moment("today".into()),
+        Unkept::Unpublished("api.t".into()),
+    ] {
+        assert!(!unkept.depends_on_caller(), "{unkept}");
+    }
+}
+
+#[test]
+fn what_is_behind_a_view_is_not_told_to_everybody() {
+    let unkept = Unkept::InView(Box::new(Unkept::Function("private.secret".into())));
+    assert!(unkept.to_string().contains("private.secret"));
+    assert!(!unkept.for_anonymous(|_| true).contains("secret"));
+    let unkept = Unkept::Unpublished("api.closed".into());
+    assert!(!unkept.for_anonymous(|_| false).contains("closed"));
+    assert!(
+        unkept
+            .for_anonymous(|name| name == "api.closed")
+            .contains("closed")
+    );
 }

@@ -45,6 +45,7 @@ fn touch(table: usize) -> Touch {
         published: true,
         view: None,
         comparable: Vec::new(),
+        open: true,
     };
     let analysis = Analysis {
         columns: Vec::new(),

@@ -1,7 +1,8 @@
 -- What runs code of users without being a function that is called by name: operators of these names ($1), and
 -- types. A name of $2 counts if it is that of a type of its own; one of $3 also if it is that of a table's rows,
 -- since it stands where a type can. A type runs code if it is a domain with a constraint, has a cast of users, or
--- is a range; so does whatever contains or extends such a one. Code in C is the server's own.
+-- is a range; so does whatever contains or extends such a one. Code in C is the server's own, but what of it has an effect or
+-- reads can be given to an operator by everybody.
 with recursive named as (
     select t.oid
     from pg_catalog.pg_type t
@@ -32,7 +33,7 @@ join pg_catalog.pg_proc p on p.oid = o.oprcode
 join pg_catalog.pg_language l on l.oid = p.prolang
 where o.oid >= 16384
     and o.oprname = any ($1::text[])
-    and l.lanname not in ('c', 'internal')
+    and (l.lanname not in ('c', 'internal') or (p.oid < 16384 and p.provolatile <> 'i'))
 union all
 select 'the type ' || t.typname
 from named

@@ -1,6 +1,6 @@
 -- What is known of the relations a statement has locked, and of all that are parts of them: planning does not lock
 -- partitions that it has ruled out, and rules them out by parameters that are NULL. $1: their OIDs; $2: our
--- publication.
+-- publication; $3: who reads.
 with recursive reached (oid) as (
     select given.oid from pg_catalog.unnest($1::oid[]) given (oid)
     union
@@ -19,7 +19,9 @@ select
     ),
     case when c.relkind in ('v', 'm') then pg_catalog.pg_get_viewdef(c.oid) end,
     comparable.names,
-    comparable.types
+    comparable.types,
+    pg_catalog.has_schema_privilege($3::oid, n.oid, 'USAGE')
+        and pg_catalog.has_any_column_privilege($3::oid, c.oid, 'SELECT')
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 cross join lateral (

@@ -22,6 +22,7 @@ fn relation(comparable: &[(&str, u32)]) -> Relation {
             .iter()
             .map(|(name, oid)| ((*name).to_owned(), *oid))
             .collect(),
+        open: true,
     }
 }
 

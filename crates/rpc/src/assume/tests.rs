@@ -146,6 +146,10 @@ fn functions_that_run_sql_or_change_settings_are_refused() {
         "select a, set_config('role', 'none', true) as b from t",
         "select * from ts_stat($1) as (a int)",
         "select t.set_config from t",
+        "select ('select set_config(''role'', ''none'', true)'::text).ts_stat",
+        "select treat('select 1' as ts_stat)",
+        "select treat('x' as setof \"ts_stat\")",
+        "select 1 operator(pg_catalog.+) treat('x' as pg_sleep)",
         "select * from u, lateral set_config('role', 'none', true) t(a)",
         "insert into t (a) values (set_config('role', 'none', true))",
     ] {
@@ -173,6 +177,10 @@ fn functions_nobody_knows_are_refused() {
         "select db.app.helper(1)",
         "select app.upper('x')",
         "select 1::app.helper(3)",
+        "select 1 operator(pg_catalog.+) helper(1)",
+        "select ('TimeZone'::text).pg_sleep",
+        "select (0.1).pg_sleep_for",
+        "select u.\"pg_relation_size\" from unnest($1) u",
     ] {
         let verdict = sql(body);
         assert!(
@@ -205,8 +213,15 @@ fn text_that_depends_on_settings_or_hides_names_is_refused() {
             sql(body)
         );
     }
-    let long = format!("select \"{}\"(1)", "a".repeat(64));
-    assert!(matches!(sql(&long), Err(Reason::Unreadable(_))));
+    for quote in ["\"", ""] {
+        let called = |name: String| sql(&format!("select {quote}{name}{quote}(1)"));
+        assert!(matches!(called("a".repeat(64)), Err(Reason::Unreadable(_))));
+        assert!(matches!(called("ä".repeat(32)), Err(Reason::Unreadable(_))));
+        assert!(matches!(
+            called("a".repeat(63)),
+            Err(Reason::UnknownFunction(_))
+        ));
+    }
 }
 
 #[test]

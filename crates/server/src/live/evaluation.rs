@@ -275,6 +275,12 @@ impl Runner {
             return Err(changed("The query is public now."));
         }
         let shape = Shape::find(&decision, asked).await?;
+        // Then its members with a token belong to groups of their roles, or no longer do.
+        if self.group.scope == Scope::Public
+            && shape.depends_on_caller != self.shape.depends_on_caller
+        {
+            return Err(changed("Who may share the query's rows has changed."));
+        }
         if shape.claims != self.shape.claims {
             return Err(changed("The query's rows depend on other claims now."));
         }

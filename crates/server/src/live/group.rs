@@ -254,7 +254,10 @@ impl Group {
         });
         // Rows, the frame of the snapshot, and the history.
         let bytes = 2 * bytes + told.history.bytes();
-        let fits = told.share.set(bytes, self.bounds.max_bytes);
+        let most = self.bounds.max_bytes;
+        // Anybody can ask what is public: the last quarter is for what is not.
+        let most = most - if self.key.public { most / 4 } else { 0 };
+        let fits = told.share.set(bytes, most);
         drop(told);
         self.announce();
         fits

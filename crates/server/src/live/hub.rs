@@ -7,7 +7,7 @@ use std::time::Duration;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::future::Cache;
-use rolegate_model::ErrorCode;
+use rolegate_model::{CredentialKind, ErrorCode};
 use rolegate_pg::catalog::Change;
 use rolegate_query::Touch;
 use rolegate_query::cache::Catalog;
@@ -114,7 +114,10 @@ impl LiveHub {
         let decision = query::decide(session, &asked).await?;
         let shape = self.shape(&decision, &asked).await?;
         let key = key(&decision, &asked, &shape)?;
-        let membership = self.enter(key, &decision, asked, shape, (rights, acted))?;
+        let nobody = session.caller.principal.kind == CredentialKind::Anonymous;
+        // The last quarter is for those who have a token.
+        let most = self.bounds.groups - if nobody { self.bounds.groups / 4 } else { 0 };
+        let membership = self.enter(key, &decision, (asked, most), shape, (rights, acted))?;
         membership.begun().await?;
         Ok(membership)
     }
@@ -123,7 +126,7 @@ impl LiveHub {
         self: &Arc<Self>,
         key: Key,
         decision: &Decision,
-        asked: Asked,
+        (asked, most): (Asked, usize),
         shape: Arc<Shape>,
         rights: (watch::Receiver<Change>, Change),
     ) -> Result<Membership, Problem> {
@@ -131,7 +134,7 @@ impl LiveHub {
         let group = if let Some(group) = watched.find(&key) {
             group
         } else {
-            if watched.len() >= self.bounds.groups {
+            if watched.len() >= most {
                 return Err(Problem::new(ErrorCode::Overloaded)
                     .message("As many different queries are watched as may be.")
                     .retry_after(Duration::from_secs(5)));

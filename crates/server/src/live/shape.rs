@@ -14,6 +14,10 @@ use crate::query::{self, Asked, Asking, Decision, Found};
 
 /// What is known of a query in an identity, whatever its parameters are.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each was found out by itself"
+)]
 pub(super) struct Shape {
     found: Arc<Found>,
     /// Where the key stands in the result.
@@ -24,6 +28,8 @@ pub(super) struct Shape {
     pub(super) claims: ClaimsRead,
     /// Policies decide which rows are seen.
     pub(super) secured: bool,
+    /// Another caller could get other rows.
+    pub(super) depends_on_caller: bool,
     /// Code runs that could read any table, so that any commit can make a difference.
     pub(super) opaque: bool,
     /// Everything it reads, by OID.
@@ -83,6 +89,7 @@ impl Shape {
             } else {
                 written.claims
             },
+            depends_on_caller: analysis.depends_on_caller().is_some(),
             opaque,
             relations: read.into_iter().collect(),
             parts,

@@ -1,5 +1,6 @@
 //! What is known of texts, kept for as long as nothing in the catalog changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +29,7 @@ use crate::problem::Problem;
 const MOST_BYTES: u64 = 32 * 1024 * 1024;
 /// Questions to the catalog at the same time.
 const QUESTIONS: usize = 2;
-/// What is known of a text takes about as much beside the text.
+/// What is known of a text takes about as much beside the text and what it reads.
 const BYTES_BESIDE: usize = 2048;
 /// `explain (format json) `, which a position of an error counts as well.
 const BEFORE: usize = 22;
@@ -81,7 +82,10 @@ impl Default for Analyses {
     fn default() -> Self {
         let cache = Cache::builder()
             .max_capacity(MOST_BYTES)
-            .weigher(|key: &Key, _| u32::try_from(key.sql.len() + BYTES_BESIDE).unwrap_or(u32::MAX))
+            .weigher(|key: &Key, found: &Arc<Found>| {
+                let known = found.outcome.as_ref().map_or(0, Analysis::weight);
+                u32::try_from(key.sql.len() + BYTES_BESIDE + known).unwrap_or(u32::MAX)
+            })
             .build();
         Self {
             known: cache,
@@ -192,7 +196,8 @@ async fn find_out(session: &Session, text: &Text) -> Result<Result<Analysis, Sto
     // A new text is a request more: it costs more than one that is known.
     let permit = session.admit()?;
     let catalog = Asking::of(session);
-    let functions = catalog.functions(text).await?;
+    let only_of = (identity == Identity::Anonymous).then_some(session.caller.principal.role.oid);
+    let functions = catalog.functions(text, only_of).await?;
     if let Err(refusal) = judge(text, &functions, identity) {
         return Ok(Err(Stopped::Refused(refusal)));
     }
@@ -219,14 +224,15 @@ async fn find_out(session: &Session, text: &Text) -> Result<Result<Analysis, Sto
         Err(error) => return stopped(error).map(Err),
     };
     let relations = catalog.relations(locked(&reply)).await?;
-    let mut view_functions = Vec::new();
+    let (mut view_functions, mut view_operators) = (Vec::new(), Vec::new());
     for relation in &relations {
         if let Some(view) = relation
             .view
             .as_deref()
             .and_then(|view| Text::read(view).ok())
         {
-            view_functions.extend(catalog.functions(&view).await?);
+            view_functions.extend(catalog.functions(&view, None).await?);
+            view_operators.extend(catalog.operators(&view).await?);
         }
     }
     let evidence = Evidence {
@@ -240,6 +246,7 @@ async fn find_out(session: &Session, text: &Text) -> Result<Result<Analysis, Sto
         relations,
         view_functions: &view_functions,
         operators,
+        view_operators,
         catalogs: &session.database.config.query_catalogs,
     };
     Ok(Analysis::conclude(evidence, &functions, identity).map_err(Stopped::Refused))
@@ -325,14 +332,23 @@ impl<'s> Asking<'s> {
         Problem::new(ErrorCode::DatabaseUnavailable)
     }
 
-    pub(super) async fn functions(&self, text: &Text) -> Result<Vec<Function>, Problem> {
-        let called: Vec<&String> = text.called.iter().collect();
-        let attributes: Vec<&String> = text.attributes.iter().collect();
-        if called.is_empty() && attributes.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// `only_of`: who is not to know of functions that he can't call.
+    pub(super) async fn functions(
+        &self,
+        text: &Text,
+        only_of: Option<u32>,
+    ) -> Result<Vec<Function>, Problem> {
+        let all = |names: &'_ BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>();
+        let called = all(&text.called);
+        let [behind_rows, behind_values] = [&text.attributes, &text.attributes_of_values].map(all);
+        let names = all(&text.names);
         let snapshot = self.session.database.catalog.snapshot();
-        let rows = self.ask(FUNCTIONS_SQL, &[&called, &attributes]).await?;
+        let rows = self
+            .ask(
+                FUNCTIONS_SQL,
+                &[&called, &behind_rows, &behind_values, &names, &only_of],
+            )
+            .await?;
         let functions = rows.iter().map(|row| {
             let oid = row.try_get(5)?;
             Ok(Function {
@@ -342,6 +358,7 @@ impl<'s> Asking<'s> {
                 builtin: row.try_get(2)?,
                 volatility: first(row.try_get(3)?),
                 kind: first(row.try_get(4)?),
+                called: row.try_get(6)?,
                 declared_safe: snapshot
                     .functions()
                     .iter()
@@ -354,8 +371,14 @@ impl<'s> Asking<'s> {
     }
 
     async fn names_what_is_closed(&self, text: &Text) -> Result<bool, Problem> {
-        // `type('...')` is a cast as well.
-        let names: Vec<&String> = text.types.union(&text.called).collect();
+        // `type('...')` and `('...').type` are casts as well.
+        let names: BTreeSet<&String> = text
+            .types
+            .iter()
+            .chain(&text.certainly_called)
+            .chain(&text.attributes_of_values)
+            .collect();
+        let names: Vec<&String> = names.into_iter().collect();
         if names.is_empty() {
             return Ok(false);
         }
@@ -380,7 +403,10 @@ impl<'s> Asking<'s> {
     async fn relations(&self, oids: Vec<u32>) -> Result<Vec<Relation>, Problem> {
         // The publication is named as the schema is.
         let publication = &self.session.database.config.engine_schema;
-        let rows = self.ask(RELATIONS_SQL, &[&oids, publication]).await?;
+        let role = self.session.caller.principal.role.oid;
+        let rows = self
+            .ask(RELATIONS_SQL, &[&oids, publication, &role])
+            .await?;
         let relations = rows.iter().map(|row| {
             let (names, types): (Vec<String>, Vec<u32>) = (row.try_get(8)?, row.try_get(9)?);
             Ok(Relation {
@@ -393,6 +419,7 @@ impl<'s> Asking<'s> {
                 published: row.try_get(6)?,
                 view: row.try_get(7)?,
                 comparable: names.into_iter().zip(types).collect(),
+                open: row.try_get(10)?,
             })
         });
         relations

@@ -20,7 +20,7 @@ pub(super) async fn refusal(asking: &Asking<'_>, text: &Text) -> Result<Option<R
     let mut seen = HashSet::new();
     let mut texts = vec![text.clone()];
     while let Some(text) = texts.pop() {
-        let functions = asking.functions(&text).await?;
+        let functions = asking.functions(&text, None).await?;
         if let Err(refusal) = judge(&text, &functions, Identity::Assume) {
             return Ok(Some(refusal));
         }
@@ -34,7 +34,8 @@ pub(super) async fn refusal(asking: &Asking<'_>, text: &Text) -> Result<Option<R
             // Makes rows of the type of any value, such as a row of a table it reads.
             names.clone()
         } else {
-            text.types.union(&text.called).collect()
+            let called = text.called.union(&text.attributes_of_values);
+            text.types.iter().chain(called).collect()
         };
         let found = asking
             .ask(ASSUME_SQL, &[&operators, &names, &types])

@@ -27,6 +27,16 @@ pub(crate) enum Since {
 }
 
 impl Since {
+    /// The headers that say it.
+    pub(crate) const HEADERS: &str = "rolegate-min-lsn, rolegate-txid";
+
+    /// Whether one of them is there.
+    pub(crate) fn is_in(headers: &HeaderMap) -> bool {
+        Self::HEADERS
+            .split(", ")
+            .any(|name| headers.contains_key(name))
+    }
+
     /// From `Rolegate-Min-Lsn` or `Rolegate-Txid`.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         let text = |name: &str| {

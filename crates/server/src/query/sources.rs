@@ -17,6 +17,8 @@ use crate::problem::Problem;
 
 /// Bytes that are remembered here.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// What one of them takes beside its text and values, about.
+const BYTES_BESIDE: usize = 256;
 /// Queries that wait to be written down; more than that are not.
 const MOST_WAITING: usize = 1000;
 /// Queries that are written down at a time.
@@ -31,6 +33,12 @@ const LONGEST_STORED: usize = 8 * 1024;
 pub(crate) struct Source {
     pub(crate) wanted: Wanted,
     pub(crate) format: Format,
+}
+
+impl Source {
+    fn weight(&self) -> usize {
+        BYTES_BESIDE + self.wanted.weight()
+    }
 }
 
 /// Those of one database.
@@ -158,15 +166,15 @@ impl Sources {
 
 impl Inner {
     fn hold(&mut self, hash: Hash, source: Arc<Source>) {
-        self.bytes += source.wanted.weight();
+        self.bytes += source.weight();
         if let Some(old) = self.known.put(hash, source) {
-            self.bytes -= old.wanted.weight();
+            self.bytes -= old.weight();
         }
         while self.bytes > MOST_BYTES {
             let Some((_, oldest)) = self.known.pop_lru() else {
                 return;
             };
-            self.bytes -= oldest.wanted.weight();
+            self.bytes -= oldest.weight();
         }
     }
 }

@@ -158,12 +158,14 @@ async fn fresh(
 ) -> Response {
     let mut response = unless_unchanged(entry, &entry.etag, asked).await;
     let headers = response.headers_mut();
-    if current.is_some() {
+    // Who has written something is not to get what a cache has had before.
+    headers.append(header::VARY, HeaderValue::from_static(Since::HEADERS));
+    if current.is_some() && !Since::is_in(asked) {
         let (fresh, stale) = (bounds.fresh.as_secs(), bounds.stale.as_secs());
         let kept = format!("public, max-age={fresh}, stale-while-revalidate={stale}");
         put(headers, header::CACHE_CONTROL, &kept);
     } else {
-        // There is a newer one already.
+        // There is a newer one already, or it was made for who has written something.
         headers.insert(header::CACHE_CONTROL, NO_STORE);
     }
     put_shared(headers, header::CONTENT_LOCATION, &entry.path);

@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use rolegate_query::Touch;
+use rolegate_model::CredentialKind;
+use rolegate_query::{Touch, Unkept};
 use serde_json::{Value, json};
 
 use super::query::{finish, from_body};
@@ -26,8 +27,10 @@ pub(crate) async fn post(
         let (session, wanted) = from_body(&app, &context, &headers, body).await?;
         let asked = wanted.read()?;
         let decision = query::decide(&session, &asked).await?;
-        let mut document = document(&decision, &asked)?;
-        if query::is_operator(&session).await?
+        let nobody = session.caller.principal.kind == CredentialKind::Anonymous;
+        let mut document = document(&decision, &asked, nobody)?;
+        if !nobody
+            && query::is_operator(&session).await?
             && let Ok(analysis) = decision.found.analysis()
         {
             // How much there is can tell of rows that others may not see.
@@ -42,7 +45,8 @@ pub(crate) async fn post(
     finish(answer.await, &context)
 }
 
-fn document(decision: &Decision, asked: &Asked) -> Result<Value, Problem> {
+/// `nobody`: somebody without a token asks, who is not told what is behind views.
+fn document(decision: &Decision, asked: &Asked, nobody: bool) -> Result<Value, Problem> {
     let analysis = decision.found.analysis().map_err(query::to_caller)?;
     let columns: Vec<&str> = analysis
         .columns
@@ -52,6 +56,7 @@ fn document(decision: &Decision, asked: &Asked) -> Result<Value, Problem> {
     let reads: Vec<String> = analysis
         .read_set
         .iter()
+        .filter(|relation| relation.open || !nobody)
         .map(rolegate_query::Relation::display)
         .collect();
     let touch = Touch::of(analysis, &asked.text, &asked.params);
@@ -59,7 +64,15 @@ fn document(decision: &Decision, asked: &Asked) -> Result<Value, Problem> {
         .pinned()
         .map(|(column, value)| json!({ "column": column, "value": value }))
         .collect();
-    let unkept: Vec<String> = analysis.unkept.iter().map(ToString::to_string).collect();
+    let is_open = |name: &str| reads.iter().any(|open| open == name);
+    let told = |unkept: &Unkept| {
+        if nobody {
+            unkept.for_anonymous(is_open)
+        } else {
+            unkept.to_string()
+        }
+    };
+    let unkept: Vec<String> = analysis.unkept.iter().map(told).collect();
     Ok(json!({
         "scope": decision.scope.as_str(),
         "runs_as": decision.session.caller.principal.role.name.as_str(),

@@ -2,6 +2,8 @@
 
 mod attacks;
 mod builtins;
+mod callers;
+mod calls;
 mod differential;
 mod faults;
 mod forms;

@@ -1,5 +1,9 @@
 -- Four numbers that change when roles, rights, functions or relations change. Sums of row hashes
--- need no order and no memory; `xmin` changes with every update of a catalog row.
+-- need no order and no memory; `xmin` changes with every update of a catalog row. What is temporary belongs to one
+-- session and does not count.
+with temporary as materialized (
+    select n.oid from pg_catalog.pg_namespace n where n.nspname ~ '^pg_(toast_)?temp_'
+)
 select
     -- roles, memberships, their settings
     ((
@@ -20,7 +24,7 @@ select
             c.oid::text || coalesce(c.relacl::text, '') || c.relowner::text
                 || c.relrowsecurity::text || c.relforcerowsecurity::text, 3)::numeric), 0)
         from pg_catalog.pg_class c
-        where c.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+        where c.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and c.relpersistence <> 't'
     )
     + (
         select coalesce(sum(pg_catalog.hashtextextended(
@@ -46,11 +50,12 @@ select
     + (
         select coalesce(sum(pg_catalog.hashint8extended(n.xmin::text::int8, n.oid::int8)::numeric), 0)
         from pg_catalog.pg_namespace n
+        where n.oid not in (select temporary.oid from temporary)
     )
     + (
         select coalesce(sum(pg_catalog.hashint8extended(t.xmin::text::int8, t.oid::int8)::numeric), 0)
         from pg_catalog.pg_type t
-        where t.oid >= 16384
+        where t.oid >= 16384 and t.typnamespace not in (select temporary.oid from temporary)
     )
     + (
         select coalesce(sum(pg_catalog.hashint8extended(e.xmin::text::int8, e.oid::int8)::numeric), 0)
@@ -69,17 +74,18 @@ select
     ((
         select coalesce(sum(pg_catalog.hashint8extended(c.xmin::text::int8, c.oid::int8)::numeric), 0)
         from pg_catalog.pg_class c
-        where c.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f')
+        where c.oid >= 16384 and c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relpersistence <> 't'
     )
     + (
         select coalesce(sum(pg_catalog.hashint8extended(r.xmin::text::int8, r.oid::int8)::numeric), 0)
         from pg_catalog.pg_rewrite r
-        where r.ev_class >= 16384
+        join pg_catalog.pg_class c on c.oid = r.ev_class
+        where r.ev_class >= 16384 and c.relpersistence <> 't'
     )
     + (
         select coalesce(sum(pg_catalog.hashint8extended(p.xmin::text::int8, p.oid::int8)::numeric), 0)
         from pg_catalog.pg_proc p
-        where p.oid >= 16384
+        where p.oid >= 16384 and p.pronamespace not in (select temporary.oid from temporary)
     )
     + (
         select coalesce(sum(pg_catalog.hashint8extended(o.xmin::text::int8, o.oid::int8)::numeric), 0)

@@ -102,72 +102,111 @@ async fn none_of_these_runs() {
     .await;
 }
 
+/// Questions whether there is something: for what is there, and for what is not.
+const LOOKED_UP: &[[&str; 2]] = &[
+    ["select secret from closed", "select secret from nowhere"],
+    ["select nothing from closed", "select nothing from nowhere"],
+    [
+        "select to_regclass('api.closed') as a",
+        "select to_regclass('api.nowhere') as a",
+    ],
+    [
+        "select 'api.closed'::regclass as a",
+        "select 'api.nowhere'::regclass as a",
+    ],
+    [
+        "select cast('closed' as regclass) as a",
+        "select cast('nowhere' as regclass) as a",
+    ],
+    [
+        "select regclass 'closed' as a",
+        "select regclass 'nowhere' as a",
+    ],
+    [
+        "select (null::closed).secret as a",
+        "select (null::nowhere).secret as a",
+    ],
+    [
+        "select (null::api.\"closed\").secret as a",
+        "select (null::closed).nothing as a",
+    ],
+    [
+        "select (cast(null as api.closed)).secret as a",
+        "select (cast(null as api.x)).secret as a",
+    ],
+    [
+        "select (closed('(1,x)')).secret as a",
+        "select (nowhere('(1,x)')).secret as a",
+    ],
+    [
+        "select (a).secret from json_to_record('{}') as x(a closed)",
+        "select (a).secret from json_to_record('{}') as x(a nowhere)",
+    ],
+    [
+        "select (null::setof closed).secret as a",
+        "select (null::setof nowhere).secret as a",
+    ],
+    [
+        "select (('(1,x)'::text).closed).secret as a",
+        "select (('(1,x)'::text).nowhere).secret as a",
+    ],
+    [
+        "select (u.closed).secret as a from unnest(array['(1,x)']) u",
+        "select (u.nowhere).secret as a from unnest(array['(1,x)']) u",
+    ],
+    [
+        "select ('closed'::text).to_regclass::text as a",
+        "select ('nowhere'::text).to_regclass::text as a",
+    ],
+    [
+        "select ('closed').regclass::text as a",
+        "select ('nowhere').regclass::text as a",
+    ],
+    [
+        "select regtype('closed')::text as a",
+        "select regtype('nowhere')::text as a",
+    ],
+    [
+        "select regnamespace('back')::text as a",
+        "select regnamespace('nothing')::text as a",
+    ],
+    [
+        "select '{closed}'::_regclass::text as a",
+        "select '{nowhere}'::_regclass::text as a",
+    ],
+    [
+        "select (json_populate_record(null::pg_type, '{\"typinput\":\"secret_of\"}')).typinput::text as a",
+        "select (json_populate_record(null::pg_type, '{\"typinput\":\"nowhere\"}')).typinput::text as a",
+    ],
+    [
+        "select (closed '(1,x)').secret as a",
+        "select (nowhere '(1,x)').secret as a",
+    ],
+    [
+        "select has_table_privilege('closed', 'select') as a",
+        "select has_table_privilege('nowhere', 'select') as a",
+    ],
+    ["select id from back.granted", "select id from back.nothing"],
+    [
+        "select id from back.granted",
+        "select id from nowhere.at_all",
+    ],
+    [
+        "select secret_of(o) from open o",
+        "select nothing_of(o) from open o",
+    ],
+    [
+        "select o.secret_of from open o",
+        "select o.nothing_of from open o",
+    ],
+];
+
 /// Whoever has no token does not learn which tables and columns there are.
 #[tokio::test]
 async fn nobody_learns_what_there_is_without_a_token() {
     for_each_version(async |db| {
         let setting = Setting::lay(db).await;
-        for [there, not_there] in [
-            ["select secret from closed", "select secret from nowhere"],
-            ["select nothing from closed", "select nothing from nowhere"],
-            [
-                "select to_regclass('api.closed') as a",
-                "select to_regclass('api.nowhere') as a",
-            ],
-            [
-                "select 'api.closed'::regclass as a",
-                "select 'api.nowhere'::regclass as a",
-            ],
-            [
-                "select cast('closed' as regclass) as a",
-                "select cast('nowhere' as regclass) as a",
-            ],
-            [
-                "select regclass 'closed' as a",
-                "select regclass 'nowhere' as a",
-            ],
-            [
-                "select (null::closed).secret as a",
-                "select (null::nowhere).secret as a",
-            ],
-            [
-                "select (null::api.\"closed\").secret as a",
-                "select (null::closed).nothing as a",
-            ],
-            [
-                "select (cast(null as api.closed)).secret as a",
-                "select (cast(null as api.x)).secret as a",
-            ],
-            [
-                "select (closed('(1,x)')).secret as a",
-                "select (nowhere('(1,x)')).secret as a",
-            ],
-            [
-                "select (a).secret from json_to_record('{}') as x(a closed)",
-                "select (a).secret from json_to_record('{}') as x(a nowhere)",
-            ],
-            [
-                "select (closed '(1,x)').secret as a",
-                "select (nowhere '(1,x)').secret as a",
-            ],
-            [
-                "select has_table_privilege('closed', 'select') as a",
-                "select has_table_privilege('nowhere', 'select') as a",
-            ],
-            ["select id from back.granted", "select id from back.nothing"],
-            [
-                "select id from back.granted",
-                "select id from nowhere.at_all",
-            ],
-            [
-                "select secret_of(o) from open o",
-                "select nothing_of(o) from open o",
-            ],
-            [
-                "select o.secret_of from open o",
-                "select o.nothing_of from open o",
-            ],
-        ] {
+        for [there, not_there] in LOOKED_UP {
             let (there, not_there) = (
                 setting.anonymous(there).await,
                 setting.anonymous(not_there).await,

@@ -278,6 +278,23 @@ async fn a_kept_answer_comes_as_it_is_wanted() {
         );
         assert_eq!(header(&get, "etag"), etag);
         assert!(!header(&get, "vary").contains("authorization"));
+        // A shared cache does not give it to who asks for what he wrote, nor his answer to others.
+        let vary = get.headers().get_all("vary").iter();
+        let vary: Vec<_> = vary.filter_map(|value| value.to_str().ok()).collect();
+        assert!(
+            vary.join(", ").contains("rolegate-min-lsn, rolegate-txid"),
+            "{vary:?}"
+        );
+        let newer = kept
+            .client
+            .get(kept.url("/query?sql=select+id,+name+from+open+order+by+id"));
+        let newer = newer
+            .header("rolegate-min-lsn", "0/1")
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(newer.status(), StatusCode::OK);
+        assert_eq!(header(&newer, "cache-control"), "no-store");
         assert_eq!(get.text().await.expect("text"), rows);
         for encoding in ["gzip", "zstd"] {
             let weak = format!("W/{etag}");
@@ -293,6 +310,40 @@ async fn a_kept_answer_comes_as_it_is_wanted() {
             let again = again.send().await.expect("an answer");
             assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{encoding}");
         }
+    })
+    .await;
+}
+
+/// What other sessions have for themselves is no change of the catalog.
+#[tokio::test]
+async fn temporary_tables_drop_nothing() {
+    for_each_version(async |db| {
+        let kept = Kept::lay(db).await;
+        let sql = "select note from item where id = 7";
+        let other = db.superuser().await;
+        // Other tests make roles, which is a change.
+        for _ in 0..10 {
+            let answer = kept.ask(sql).await;
+            if answer.status() != StatusCode::SEE_OTHER {
+                continue;
+            }
+            let before = header(&answer, "location");
+            other
+                .batch_execute(
+                    "create temp table t (a int); create temp view v as select * from t;
+                     create function pg_temp.f() returns int language sql as 'select 1'",
+                )
+                .await
+                .expect("made");
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            let kept_there = kept.rows_if_kept(&before).await.is_some();
+            other.batch_execute("discard temp").await.expect("dropped");
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            if kept_there && kept.rows_if_kept(&before).await.is_some() {
+                return;
+            }
+        }
+        panic!("it is never kept");
     })
     .await;
 }
@@ -317,6 +368,9 @@ async fn what_is_private_never_has_one() {
         }
         // Public, and from something whose changes are not seen.
         for sql in [
+            "select 'today10:00'::timestamp as a",
+            "select ('no' || 'w')::timestamptz as a",
+            "select timestamptz(replace('xow', 'x', 'n')) as a",
             "select id from keyless",
             "select id from fleeting",
             "select n from frozen",

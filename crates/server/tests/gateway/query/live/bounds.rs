@@ -76,6 +76,35 @@ async fn queries_and_streams_are_bounded() {
     .await;
 }
 
+/// Whoever has no token can't take all places.
+#[tokio::test]
+async fn the_last_places_are_for_those_who_have_a_token() {
+    for_each_version(async |db| {
+        let bounds = LiveBounds {
+            groups: 4,
+            ..LiveBounds::default()
+        };
+        let stage = Stage::set_with(db, with_bounds(bounds)).await;
+        let mut open = Vec::new();
+        for number in 0..3 {
+            let sql = format!("select {number} as a from open");
+            open.push(stage.watch(None, &sql).await);
+        }
+        let overloaded = (503, "overloaded".to_owned());
+        let sql = "select 3 as a from open";
+        assert_eq!(stage.refusal(None, sql).await, overloaded);
+        let token = stage.member_of(1);
+        open.push(stage.watch(Some(&token), sql).await);
+        // What is watched already, everybody may watch.
+        open.push(stage.watch(None, sql).await);
+        assert_eq!(
+            stage.refusal(Some(&token), "select 4 as a from open").await,
+            overloaded
+        );
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn who_reads_too_slowly_begins_anew_and_others_notice_nothing() {
     for_each_version(async |db| {
