@@ -12,7 +12,9 @@ pub mod session;
 pub mod spool;
 pub mod sqlstate;
 pub mod statement;
+mod type_name;
 pub mod wire;
 
 pub use engine_sql::EngineSql;
 pub use statement::Statement;
+pub use type_name::type_name;

@@ -113,6 +113,7 @@ mod tests {
         let column = |name: &&str| Column {
             name: (*name).to_owned(),
             text: ColumnText::String,
+            type_oid: 25,
         };
         Analysis {
             columns: columns.iter().map(column).collect(),

@@ -1,5 +1,10 @@
 //! Rows as the bytes of an answer.
 
+mod arrow;
+mod moments;
+
+use std::borrow::Cow;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use rolegate_pg::session::Rows;
 
@@ -14,6 +19,17 @@ pub enum Format {
     Ndjson,
     /// RFC 4180, with a line of names. NULL is an empty field, an empty string is `""`.
     Csv,
+    /// A stream of Arrow's IPC format: columns with their types.
+    Arrow,
+}
+
+/// Why rows can't be written in a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unwritten {
+    /// The columns are not any more of the types they were found to have.
+    Changed,
+    /// The column of this name has a date or a time that the form has no number for.
+    Beyond(String),
 }
 
 impl Format {
@@ -23,18 +39,19 @@ impl Format {
             Self::Json => "application/json",
             Self::Ndjson => "application/x-ndjson",
             Self::Csv => "text/csv; charset=utf-8",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
         }
     }
 
     /// The form of this media type.
     pub fn of_media_type(text: &str) -> Option<Self> {
-        [Self::Json, Self::Ndjson, Self::Csv]
+        [Self::Json, Self::Ndjson, Self::Csv, Self::Arrow]
             .into_iter()
             .find(|format| format.media_type() == text)
     }
 
     /// Writes the rows.
-    pub fn encode(self, columns: &[Column], rows: &Rows) -> Bytes {
+    pub fn encode(self, columns: &[Column], rows: &Rows) -> Result<Bytes, Unwritten> {
         let mut out = BytesMut::with_capacity(64 + rows.values.len() * 16);
         let keys: Vec<Vec<u8>> = columns.iter().map(|column| quoted(&column.name)).collect();
         match self {
@@ -60,11 +77,12 @@ impl Format {
                     columns.iter().map(|column| Some(column.name.as_bytes())),
                 );
                 for row in rows.iter().take(rows.rows) {
-                    csv_line(&mut out, row.iter().map(Option::as_deref));
+                    csv_row(&mut out, columns, row);
                 }
             }
+            Self::Arrow => return arrow::stream(columns, rows),
         }
-        out.freeze()
+        Ok(out.freeze())
     }
 }
 
@@ -134,6 +152,27 @@ fn quoted(text: &str) -> Vec<u8> {
     serde_json::to_vec(text).unwrap_or_default()
 }
 
+fn csv_row(out: &mut BytesMut, columns: &[Column], row: &[Option<Bytes>]) {
+    let fields: Vec<Option<Cow<'_, str>>> = columns
+        .iter()
+        .zip(row)
+        .map(|(column, text)| text.as_deref().map(|text| plain(column, text)))
+        .collect();
+    let fields = fields.iter().map(|field| field.as_deref());
+    csv_line(out, fields.map(|field| field.map(str::as_bytes)));
+}
+
+/// The text of a value, without the quotes that JSON has around it.
+fn plain<'v>(column: &Column, value: &'v [u8]) -> Cow<'v, str> {
+    if column.text == ColumnText::Made
+        && value.first() == Some(&b'"')
+        && let Ok(text) = serde_json::from_slice(value)
+    {
+        return Cow::Owned(text);
+    }
+    String::from_utf8_lossy(value)
+}
+
 fn csv_line<'f>(out: &mut BytesMut, fields: impl Iterator<Item = Option<&'f [u8]>>) {
     for (index, field) in fields.enumerate() {
         if index > 0 {
@@ -180,11 +219,13 @@ mod tests {
         Column {
             name: name.into(),
             text,
+            type_oid: 25,
         }
     }
 
     fn text(format: Format, columns: &[Column], rows: &Rows) -> String {
-        String::from_utf8(format.encode(columns, rows).to_vec()).expect("UTF-8")
+        let bytes = format.encode(columns, rows).expect("rows");
+        String::from_utf8(bytes.to_vec()).expect("UTF-8")
     }
 
     #[test]
@@ -234,6 +275,19 @@ mod tests {
         assert_eq!(
             text(Format::Csv, &columns, &rows),
             "a,\"b,c\"\r\n\"\",\r\n\"say \"\"x\"\"\",1\r\n"
+        );
+    }
+
+    #[test]
+    fn csv_has_no_quotes_of_json() {
+        let columns = [column("a", ColumnText::Made), column("b", ColumnText::Json)];
+        let rows = rows(
+            2,
+            &[Some("\"2026-01-02\""), Some("\"x\""), Some("[1]"), None],
+        );
+        assert_eq!(
+            text(Format::Csv, &columns, &rows),
+            "a,b\r\n2026-01-02,\"\"\"x\"\"\"\r\n[1],\r\n"
         );
     }
 }

@@ -13,6 +13,8 @@ pub struct Column {
     pub name: String,
     /// How its text becomes JSON.
     pub text: ColumnText,
+    /// OID of its type; the base type of a domain.
+    pub type_oid: u32,
 }
 
 /// How the text of a column becomes JSON.
@@ -60,6 +62,7 @@ impl Column {
             columns.push(Self {
                 name: field.name.clone(),
                 text: ColumnText::of(field.type_oid),
+                type_oid: field.type_oid,
             });
         }
         Ok(columns)

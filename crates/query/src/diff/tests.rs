@@ -94,7 +94,7 @@ proptest! {
 
     #[test]
     fn equal_rows_are_counted(old in content(), new in content()) {
-        let columns = [Column { name: "v".into(), text: ColumnText::Number }];
+        let columns = [Column { name: "v".into(), text: ColumnText::Number, type_oid: 23 }];
         let (old, new) = (by_content(&columns, &rows(&old)), by_content(&columns, &rows(&new)));
         let told = changes(&old, &new, false);
         prop_assert!(told.iter().all(|change| change.op != Op::Update));
@@ -123,6 +123,7 @@ fn columns(names: &[&str]) -> Vec<Column> {
     let column = |name: &&str| Column {
         name: (*name).to_owned(),
         text: ColumnText::String,
+        type_oid: 25,
     };
     names.iter().map(column).collect()
 }

@@ -190,6 +190,7 @@ mod tests {
         let column = |name: &str| Column {
             name: name.to_owned(),
             text: ColumnText::Number,
+            type_oid: 23,
         };
         let snapshot = Snapshot {
             rows: &[row("1", "{\"a\":2,\"id\":1}")],

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use rolegate_pg::session::Rows;
 use rolegate_query::cache::{Draft, Kept};
-use rolegate_query::encode::Format;
-use rolegate_query::{Touch, is_as_expected, moment};
+use rolegate_query::encode::{Format, Unwritten};
+use rolegate_query::{Analysis, Touch, is_as_expected, moment};
 
 use super::analyses::Found;
 use super::kept::{Made, Shelf, hash};
@@ -45,9 +46,20 @@ impl Making<'_> {
             .results
             .pop()
             .unwrap_or_default();
-        let body = is_as_expected(&analysis.columns, &rows.fields)
-            .then(|| self.format.encode(&analysis.columns, &rows));
+        let body = self.body(analysis, &rows)?;
         Ok(body.map(|body| Answer::Once { scope, body }))
+    }
+
+    /// The rows as they were asked for. `None`: the tables have changed since they were looked at.
+    fn body(&self, analysis: &Analysis, rows: &Rows) -> Result<Option<Bytes>, Problem> {
+        if !is_as_expected(&analysis.columns, &rows.fields) {
+            return Ok(None);
+        }
+        match self.format.encode(&analysis.columns, rows) {
+            Ok(body) => Ok(Some(body)),
+            Err(Unwritten::Changed) => Ok(None),
+            Err(Unwritten::Beyond(column)) => Err(outcome::beyond(&column)),
+        }
     }
 
     /// Whether what is made depends on nothing but tables whose changes are seen.
@@ -94,10 +106,9 @@ impl Making<'_> {
             let known = self.found.is_known();
             let Evaluated { rows, snapshot, at } =
                 evaluate(self.session, self.asked, analysis, known).await?;
-            if !is_as_expected(&analysis.columns, &rows.fields) {
+            let Some(body) = self.body(analysis, &rows)? else {
                 return Ok(None);
-            }
-            let body = self.format.encode(&analysis.columns, &rows);
+            };
             drop(rows);
             let feed = keep.cache.feed();
             let (Some(run), Some(at)) = (run, at) else {

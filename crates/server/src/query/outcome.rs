@@ -16,6 +16,15 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
         .hint(refusal.hint())
 }
 
+/// A date that a form has no number for.
+pub(super) fn beyond(column: &str) -> Problem {
+    Problem::new(ErrorCode::QueryRefused)
+        .message(format!(
+            "The column \"{column}\" has a date or a time that Arrow has no number for: it is infinite, or too far away."
+        ))
+        .hint("Select it as text (column::text), or ask for JSON or CSV.")
+}
+
 /// For callers without a token. One answer, whatever stands behind it: which relations and columns there
 /// are is nobody's business who may not read them.
 pub(super) fn not_public() -> Problem {

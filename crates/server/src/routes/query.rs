@@ -255,6 +255,7 @@ fn format(headers: &HeaderMap) -> Format {
             "application/json" | "*/*" | "application/*" => Some(Format::Json),
             "application/x-ndjson" => Some(Format::Ndjson),
             "text/csv" | "text/*" => Some(Format::Csv),
+            "application/vnd.apache.arrow.stream" => Some(Format::Arrow),
             _ => None,
         })
         .unwrap_or(Format::Json)

@@ -1,5 +1,6 @@
 //! SQL over HTTP: who gets which rows, and what is never run.
 
+mod arrow;
 mod attacks;
 mod builtins;
 mod callers;
