@@ -4,9 +4,9 @@
 
 mod random;
 mod statements;
+mod watching;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
@@ -14,10 +14,10 @@ use rolegate_testkit::{Admitted, TestDatabase, for_each_version};
 use serde_json::{Value, json};
 use tokio_postgres::Client as Connection;
 
-use super::live::stage::Watcher;
 use crate::harness::{Gateway, Options, api, publish};
 use random::Random;
 use statements::{Query, Tables};
+use watching::Watching;
 
 #[expect(clippy::disallowed_methods, reason = "how long to walk")]
 fn number(name: &str, default: u64) -> u64 {
@@ -34,53 +34,17 @@ async fn every_answer_is_what_the_database_gives_that_role() {
         for _ in 0..steps {
             walk.step().await;
         }
-        println!("{} steps: {:?}", steps, walk.counts);
+        println!("{steps} steps from seed {seed}: {:?}", walk.counts);
         walk.has_seen_enough(steps);
     })
     .await;
 }
-
-/// Streams at the same time.
-const MOST_WATCHED: usize = 6;
-/// Longer than a change takes to arrive.
-const LONG: Duration = Duration::from_secs(15);
 
 /// Who asks.
 struct Role {
     name: String,
     token: Option<String>,
     connection: Connection,
-}
-
-/// A query that is watched.
-struct Watching {
-    query: Query,
-    who: usize,
-    stream: Watcher,
-}
-
-impl Watching {
-    /// Reads until it has these rows. False if it ends.
-    async fn becomes(&mut self, truth: &Result<Vec<Value>, String>) -> bool {
-        loop {
-            // What is there already first: a change may be on its way that comes to the same.
-            let quiet = Duration::from_millis(20);
-            while let Ok(event) = tokio::time::timeout(quiet, self.stream.next()).await {
-                match event {
-                    Some(event) if event.name != "error" => {}
-                    _ => return false,
-                }
-            }
-            if truth.as_ref().is_ok_and(|rows| *rows == self.rows()) {
-                return true;
-            }
-        }
-    }
-
-    fn rows(&self) -> Vec<Value> {
-        let rows = self.stream.rows.iter().map(|(_, row)| row.clone());
-        self.query.sorted(rows.collect())
-    }
 }
 
 struct Walk {
@@ -102,15 +66,21 @@ struct Walk {
 
 #[derive(Debug, Default)]
 struct Counts {
+    /// Statements that change rows, and those that change tables, rights or policies.
     writes: u64,
     definitions: u64,
+    /// Answers that were what the database gives: from an address, public without one, private.
     kept: u64,
     once: u64,
     private: u64,
+    /// By us and by the database.
     refused: u64,
+    /// Addresses that were visited again: with the same bytes, or gone.
     old_places: u64,
     gone: u64,
+    /// Answers that were older, as they said.
     behind: u64,
+    /// Live queries: begun, found to have the rows of the database, ended.
     watched: u64,
     compared: u64,
     ended: u64,
@@ -430,71 +400,6 @@ impl Walk {
             503 => {}
             status => panic!("{}\n{place}: {status}", self.story()),
         }
-    }
-
-    async fn watch(&mut self) {
-        let query = statements::query(&mut self.random);
-        let who = self.random.below(self.roles.len());
-        let body = json!({"sql": query.sql, "params": query.params}).to_string();
-        let url = format!("http://{}/query?live=true", self.gateway.address);
-        let post = self
-            .client
-            .post(url)
-            .header("content-type", "application/json")
-            .body(body);
-        let post = match &self.roles[who].token {
-            Some(token) => post.bearer_auth(token),
-            None => post,
-        };
-        let answer = post.send().await.expect("an answer");
-        self.said.push(format!(
-            "{} watches {} {:?}: {}",
-            self.roles[who].name,
-            query.sql,
-            query.params,
-            answer.status()
-        ));
-        if answer.status() != StatusCode::OK {
-            assert!(
-                answer.status().as_u16() < 500 || answer.status() == 503,
-                "{}",
-                self.story()
-            );
-            return;
-        }
-        self.counts.watched += 1;
-        if self.watchers.len() == MOST_WATCHED {
-            self.watchers.remove(0);
-        }
-        let stream = Watcher::new(answer);
-        self.watchers.push(Watching { query, who, stream });
-    }
-
-    /// Nothing changes now, so what is watched has to become what the database gives.
-    async fn compare_watched(&mut self) {
-        let mut watchers = std::mem::take(&mut self.watchers);
-        let mut left = Vec::new();
-        while let Some(mut watching) = watchers.pop() {
-            let truth = self.truth(&watching.query, watching.who).await;
-            let settled = tokio::time::timeout(LONG, watching.becomes(&truth)).await;
-            match settled {
-                Ok(true) => {
-                    self.counts.compared += 1;
-                    left.push(watching);
-                }
-                Ok(false) => self.counts.ended += 1,
-                Err(elapsed) => panic!(
-                    "{elapsed}: {}\n{} watches {} {:?}\n has {:?}\n not {truth:?}",
-                    self.story(),
-                    self.roles[watching.who].name,
-                    watching.query.sql,
-                    watching.query.params,
-                    watching.rows()
-                ),
-            }
-        }
-        left.reverse();
-        self.watchers = left;
     }
 
     /// The last steps, and definitions before them.
