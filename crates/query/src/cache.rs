@@ -231,6 +231,12 @@ impl Cache {
             .is_some_and(|inner| inner.visibility.is_crowded() || inner.visibility.is_in_doubt())
     }
 
+    /// Whether nothing can be kept before somebody has looked: see [`Run::look`].
+    pub fn is_in_doubt(&self) -> bool {
+        self.take_in()
+            .is_some_and(|inner| inner.visibility.is_in_doubt())
+    }
+
     /// How often the stream has told that something was defined anew: part of the state of the catalog that what is
     /// kept belongs to.
     pub fn definitions(&self) -> u64 {
@@ -335,7 +341,8 @@ impl Run {
         }
     }
 
-    /// A snapshot that was taken for its own sake.
+    /// A snapshot that was taken for its own sake. If the cache was in doubt, some transaction has to have got its id
+    /// and ended after [`Cache::begin`] and before the snapshot, so that it lists all that had begun.
     pub fn look(mut self, snapshot: &Snapshot) {
         if let Some(ticket) = self.ticket.take() {
             let mut inner = self.cache.inner();

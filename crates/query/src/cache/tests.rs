@@ -91,19 +91,47 @@ impl World {
         self.feed.follows();
     }
 
+    /// What any statement sees. What runs at or past the last one that has ended is not listed.
     fn snapshot(&self) -> Snapshot {
+        let visible = self.committed.iter().map(|(_, xid, _)| *xid);
+        let visible = visible.filter(|xid| !self.invisible.contains(xid));
+        self.snapshot_before(visible.max().map_or(100, |last| last + 1))
+    }
+
+    /// What is seen by whoever has had a transaction of his own end before.
+    fn settled(&self) -> Snapshot {
+        self.snapshot_before(self.next_xid)
+    }
+
+    fn snapshot_before(&self, xmax: u64) -> Snapshot {
         let mut running: Vec<u64> = self
             .open
             .iter()
             .map(|(xid, _)| *xid)
             .chain(self.invisible.clone())
+            .filter(|xid| *xid < xmax)
             .collect();
         running.sort_unstable();
         let list: Vec<String> = running.iter().map(u64::to_string).collect();
-        let xmin = running.first().copied().unwrap_or(self.next_xid);
-        format!("{xmin}:{}:{}", self.next_xid, list.join(","))
+        let xmin = running.first().copied().unwrap_or(xmax);
+        format!("{xmin}:{xmax}:{}", list.join(","))
             .parse()
             .expect("a snapshot")
+    }
+
+    /// Looks, if nothing could be kept otherwise.
+    fn settle(&mut self) {
+        if !self.cache.is_in_doubt() {
+            return;
+        }
+        let run = self.cache.begin().expect("it follows");
+        self.next_xid += 1;
+        let snapshot = self.settled();
+        // Everything that was committed before is told by then.
+        while !self.untold.is_empty() {
+            self.tell_one();
+        }
+        run.look(&snapshot);
     }
 
     /// The transactions a statement sees in a table: its result.
@@ -165,6 +193,9 @@ impl World {
             8 | 9 => self.tell_one(),
             10 | 11 => {
                 let table = which % 2;
+                if !which.is_multiple_of(3) {
+                    self.settle();
+                }
                 if let Some(run) = self.cache.begin() {
                     self.running.push(Running {
                         run,
@@ -259,6 +290,7 @@ proptest! {
 }
 
 fn keep(world: &mut World, table: usize) -> Kept {
+    world.settle();
     let run = world.cache.begin().expect("it follows");
     let draft = Draft {
         hash: hash(table),
@@ -372,6 +404,8 @@ fn the_newest_always_has_room_and_what_is_not_current_goes_first() {
         let run = cache.begin().expect("it follows");
         run.end(&"1:1:".parse().expect("a snapshot"), draft)
     };
+    let look = cache.begin().expect("it follows");
+    look.look(&"1:1:".parse().expect("a snapshot"));
     for number in 0..100 {
         assert!(matches!(put(number, 9_000), Kept::Current(_)));
         let hash = Hash::of([Some(&[number][..])]);

@@ -110,7 +110,7 @@ impl Visibility {
     /// What the snapshot of the statement says about its result. Everything that was committed before the
     /// snapshot was taken has been told by now.
     pub(super) fn end(&mut self, ticket: Ticket, snapshot: &Snapshot, touch: &Touch) -> Standing {
-        let standing = if self.observe(ticket, snapshot) {
+        let standing = if self.observe(ticket, snapshot, false) {
             self.judge(snapshot, touch)
         } else {
             Standing::Unknown
@@ -119,14 +119,18 @@ impl Visibility {
         standing
     }
 
-    /// A snapshot that was taken for its own sake.
+    /// A snapshot that was taken for its own sake, and says of every transaction that had begun whether it runs:
+    /// one with a higher id has ended.
     pub(super) fn look(&mut self, ticket: Ticket, snapshot: &Snapshot) {
-        self.observe(ticket, snapshot);
+        self.observe(ticket, snapshot, true);
         self.give_up(ticket);
     }
 
     /// Notes what the snapshot shows. Whether it shows everything that could have been missed.
-    fn observe(&mut self, ticket: Ticket, snapshot: &Snapshot) -> bool {
+    ///
+    /// What could be missed is only known from a snapshot that is `complete`. Others don't list what runs at or past
+    /// their `xmax`: a transaction that waits for a standby has begun, is in the log, and may be such a one.
+    fn observe(&mut self, ticket: Ticket, snapshot: &Snapshot, complete: bool) -> bool {
         let is_late_enough = ticket.begun > self.doubted_at;
         self.clock += 1;
         let now = self.clock;
@@ -135,7 +139,7 @@ impl Visibility {
                 *visible = Some(now);
             }
         }
-        if !is_late_enough {
+        if !is_late_enough || (self.doubted.is_none() && !complete) {
             return false;
         }
         let doubted = self.doubted.get_or_insert_with(|| {

@@ -28,6 +28,7 @@ pub(crate) struct Shelf {
     pub(crate) cache: Arc<Cache>,
     pub(super) flights: Flights<Hash, Result<Option<Made>, Problem>>,
     pub(super) sources: Sources,
+    looking: tokio::sync::Mutex<()>,
 }
 
 /// An answer that was made for everybody.
@@ -49,6 +50,7 @@ impl Shelf {
             cache: Cache::new(feed, most),
             flights: Flights::default(),
             sources: Sources::default(),
+            looking: tokio::sync::Mutex::default(),
         }
     }
 
@@ -103,12 +105,29 @@ impl Shelf {
         gauge(QUERY_CACHE_ENTRIES, size.entries);
     }
 
+    /// Looks if nothing could be kept otherwise.
+    pub(super) async fn settle(&self, database: &Database) {
+        if self.cache.is_in_doubt() {
+            // If it fails nothing is kept this time.
+            let _ = self.look(database).await;
+        }
+    }
+
     /// Takes a snapshot: what it shows need not be remembered any more.
     async fn look(&self, database: &Database) -> Result<(), Problem> {
+        let _alone = self.looking.lock().await;
+        let doubt = self.cache.is_in_doubt();
+        if !doubt && !self.cache.advance() {
+            return Ok(());
+        }
         let Some(run) = self.cache.begin() else {
             return Ok(());
         };
-        let (snapshot, at) = since::seen(database).await?;
+        let (snapshot, at) = if doubt {
+            since::settled(database).await?
+        } else {
+            since::seen(database).await?
+        };
         let Some(at) = at else { return Ok(()) };
         let passed = self.cache.feed().wait_passed(at);
         match tokio::time::timeout(Duration::from_secs(5), passed).await {
