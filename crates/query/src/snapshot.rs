@@ -30,6 +30,11 @@ impl Snapshot {
         xid < self.xmax
     }
 
+    /// Whether the transaction had begun and not ended.
+    pub fn is_running(&self, xid: u64) -> bool {
+        self.running.binary_search(&xid).is_ok()
+    }
+
     /// The transactions it does not show although later ones are, and that had begun.
     pub fn running(&self) -> &[u64] {
         &self.running

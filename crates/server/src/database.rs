@@ -341,7 +341,8 @@ impl Database {
 
         if let Some(feed) = &self.feed {
             // Before anybody watches: what is committed from here on is noticed.
-            tasks.spawn(Arc::clone(&self.live).run(feed.subscribe(), stop.clone()));
+            let live = Arc::clone(&self.live);
+            tasks.spawn(live.run(Arc::clone(self), feed.subscribe(), stop.clone()));
             let config = FollowConfig {
                 database: self.name().into(),
                 pool: self.own.clone(),

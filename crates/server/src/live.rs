@@ -5,6 +5,7 @@
 //! whoever watches, and keeps what became different for as long as its members need to take it. A group runs
 //! with those claims and with no others, so it can't see what only one of its members may.
 
+mod doubts;
 mod evaluation;
 mod failures;
 mod frames;

@@ -22,7 +22,7 @@ pub(crate) use evaluate::{Evaluated, evaluate};
 pub(crate) use kept::Shelf;
 pub(crate) use outcome::{could_be_stale, to_caller};
 pub(crate) use packed::body as packed_body;
-pub(crate) use since::Since;
+pub(crate) use since::{Since, seen, settled};
 pub(crate) use sources::Source;
 
 use std::sync::Arc;

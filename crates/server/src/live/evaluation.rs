@@ -26,8 +26,6 @@ const SLOW: Duration = Duration::from_millis(500);
 /// Before a run is repeated that did not see a transaction which the stream has told already.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// After a gap in the stream: by then what was told in it is visible.
-const ONCE_MORE: Duration = Duration::from_secs(1);
 
 /// Whether the query itself has to be looked at before it runs again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,7 +52,6 @@ pub(super) struct Runner {
     look: Look,
     /// Members have to begin anew.
     void: Option<&'static str>,
-    once_more: Option<Instant>,
     slow: bool,
     /// It was run before, so it is worth preparing.
     repeated: bool,
@@ -79,7 +76,6 @@ impl Runner {
             waiting_since: None,
             look: Look::Not,
             void: None,
-            once_more: None,
             slow: false,
             repeated: false,
         }
@@ -108,7 +104,6 @@ impl Runner {
         self.turn().await?;
         loop {
             let left = or_never(self.hub.ends_at(&self.group));
-            let once_more = or_never(self.once_more);
             let group = Arc::clone(&self.group);
             let due = tokio::select! {
                 () = group.woken() => group.is_pending(),
@@ -121,11 +116,6 @@ impl Runner {
                         return Ok(());
                     }
                     false
-                }
-                () = once_more => {
-                    self.once_more = None;
-                    self.look_again();
-                    true
                 }
             };
             if group.has_ended() {
@@ -170,7 +160,9 @@ impl Runner {
         self.waiting_since = self.waiting_since.or(pending.since);
         if let Some(why) = pending.lost {
             self.void = Some(why);
-            self.once_more = Some(Instant::now() + ONCE_MORE);
+            self.look_again();
+        }
+        if pending.again {
             self.look_again();
         }
     }

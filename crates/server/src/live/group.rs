@@ -72,6 +72,8 @@ pub(super) struct Pending {
     pub(super) since: Option<Instant>,
     /// It can't be told what has happened.
     pub(super) lost: Option<&'static str>,
+    /// Something that nobody tells may be visible by now.
+    pub(super) again: bool,
 }
 
 /// What members are told.
@@ -186,6 +188,12 @@ impl Group {
         self.woken.notify_one();
     }
 
+    /// Has it run once more: something may be visible by now that nobody tells.
+    pub(super) fn run_again(&self) {
+        self.pending().again = true;
+        self.woken.notify_one();
+    }
+
     /// Has it look whether there is something to do.
     pub(super) fn wake(&self) {
         self.woken.notify_one();
@@ -197,7 +205,7 @@ impl Group {
 
     pub(super) fn is_pending(&self) -> bool {
         let pending = self.pending();
-        pending.lost.is_some() || !pending.xids.is_empty()
+        pending.again || pending.lost.is_some() || !pending.xids.is_empty()
     }
 
     pub(super) fn take_pending(&self) -> Pending {

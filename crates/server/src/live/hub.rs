@@ -1,6 +1,7 @@
 //! The live queries of one database.
 
 use std::num::NonZeroU32;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::doubts::Doubts;
 use super::evaluation::Runner;
 use super::group::{Group, Key};
 use super::principal::projected;
@@ -25,6 +27,7 @@ use super::watched::{Concern, Watched};
 use super::weight::{Held, Share};
 use crate::call::Session;
 use crate::config::LiveBounds;
+use crate::database::Database;
 use crate::identity::Caller;
 use crate::metrics::LIVE_STREAMS;
 use crate::problem::Problem;
@@ -53,6 +56,7 @@ pub(crate) struct LiveHub {
     runs: Semaphore,
     slow_runs: Semaphore,
     rates: moka::sync::Cache<u32, Arc<DefaultDirectRateLimiter>>,
+    doubts: Doubts,
     /// Up to where groups have been told of commits.
     told: watch::Sender<Lsn>,
     starts: mpsc::UnboundedSender<Start>,
@@ -95,6 +99,7 @@ impl LiveHub {
             runs: Semaphore::new(bounds.concurrency),
             slow_runs: Semaphore::new(SLOW_RUNS),
             rates: moka::sync::Cache::new(ROLES),
+            doubts: Doubts::default(),
             told: watch::Sender::new(Lsn::default()),
             starts,
             started: Mutex::new(Some(started)),
@@ -222,7 +227,12 @@ impl LiveHub {
     }
 
     /// Follows the change stream and runs the groups, until `stop`.
-    pub(crate) async fn run(self: Arc<Self>, mut events: Subscription, stop: CancellationToken) {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        database: Arc<Database>,
+        mut events: Subscription,
+        stop: CancellationToken,
+    ) {
         let started = self
             .started
             .lock()
@@ -233,6 +243,7 @@ impl LiveHub {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut away_since = None;
+        let mut settle = pin!(self.settle(&database));
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -249,6 +260,7 @@ impl LiveHub {
                     tracing::error!(%error, "live_query_panicked");
                 },
                 _ = look.tick() => self.notice_absence(&mut away_since),
+                () = &mut settle => {}
             }
         }
         started.close();
@@ -261,6 +273,7 @@ impl LiveHub {
     fn take(&self, event: Event) {
         match event {
             Event::Commit(commit) => {
+                self.doubts.told(commit.xid);
                 self.watched().commit(&commit);
                 self.told.send_replace(commit.end_lsn);
             }
@@ -270,7 +283,32 @@ impl LiveHub {
             Event::Lost(lost) => {
                 tracing::info!(epoch = %lost.epoch, why = ?lost.why, "live_queries_begin_anew");
                 self.watched().lose("feed");
+                self.doubts.gap();
                 self.told.send_replace(lost.at);
+            }
+        }
+    }
+
+    /// Has groups run again when something becomes visible that was committed before a gap in the stream.
+    async fn settle(&self, database: &Database) {
+        loop {
+            self.doubts.arisen().await;
+            while self.doubts.are_there() {
+                let looking = self.doubts.look();
+                // The first one has to list whatever had begun.
+                let seen = if looking.is_first() {
+                    query::settled(database).await
+                } else {
+                    query::seen(database).await
+                };
+                if let Ok((snapshot, _)) = seen
+                    && looking.saw(&snapshot)
+                {
+                    for group in self.watched().all() {
+                        group.run_again();
+                    }
+                }
+                tokio::time::sleep(LOOK).await;
             }
         }
     }

@@ -122,7 +122,7 @@ impl Since {
 
 /// The same, with a snapshot that lists every transaction which has begun and not ended: one of our own has got a later
 /// id and has ended. It writes nothing but that, and waits for no disk and no standby.
-pub(super) async fn settled(database: &Database) -> Result<(Snapshot, Option<Lsn>), Problem> {
+pub(crate) async fn settled(database: &Database) -> Result<(Snapshot, Option<Lsn>), Problem> {
     const END_ONE: &str = "select pg_catalog.set_config('synchronous_commit', 'off', true), \
         case when not pg_catalog.pg_is_in_recovery() then pg_catalog.pg_current_xact_id()::text end";
     let client = database.own.get().await.map_err(|error| failed(&error))?;
@@ -138,7 +138,7 @@ fn failed(error: &dyn std::error::Error) -> Problem {
 }
 
 /// A snapshot of now, and a position behind everything it shows; none on a standby.
-pub(super) async fn seen(database: &Database) -> Result<(Snapshot, Option<Lsn>), Problem> {
+pub(crate) async fn seen(database: &Database) -> Result<(Snapshot, Option<Lsn>), Problem> {
     let client = database.own.get().await.map_err(|error| failed(&error))?;
     let row = client
         .query_one(SEEN_SQL, &[])

@@ -159,7 +159,8 @@ pub(crate) struct Gateway {
     pub stop: CancellationToken,
     pub listeners: TaskTracker,
     background: CancellationToken,
-    feed: Option<Feed>,
+    /// What is committed, if the process follows.
+    pub feed: Option<Feed>,
 }
 
 /// The name in paths; the real one is the test's own.

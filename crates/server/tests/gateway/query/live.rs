@@ -4,5 +4,7 @@ mod bounds;
 mod changes;
 mod ends;
 mod faults;
+mod gaps;
 mod scopes;
 pub(super) mod stage;
+mod visible;

@@ -1,22 +1,37 @@
 //! How streams end, and what they go on through.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rolegate_model::RoleName;
+use rolegate_server::config::GatewayConfig;
 use rolegate_testkit::for_each_version;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::stage::Stage;
-use crate::harness::publish;
+use crate::harness::{Options, publish};
 
 const OPEN: &str = "select id, name from open";
 const DOCS: &str = "select id, title from docs";
 
+/// As soon as the change of rights is known: nobody has to look whether it is time to.
 #[tokio::test]
-async fn a_role_that_is_revoked_is_told_within_a_second() {
+async fn a_role_that_is_revoked_is_told_at_once() {
     for_each_version(async |db| {
-        let stage = Stage::set(db).await;
+        let defaults = Options::default();
+        let gateway = GatewayConfig {
+            check_again: Duration::from_hours(1),
+            heartbeat: Duration::from_hours(1),
+            ..defaults.gateway
+        };
+        let stage = Stage::set_with(
+            db,
+            Options {
+                gateway,
+                ..defaults
+            },
+        )
+        .await;
         let token = stage.member_of(1);
         let mut private = stage.watch(Some(&token), DOCS).await;
         private.expect("snapshot").await;
@@ -30,11 +45,8 @@ async fn a_role_that_is_revoked_is_told_within_a_second() {
                 stage.member
             ))
             .await;
-        let revoked = Instant::now();
         private.ends("role_not_admitted").await;
         public.ends("role_not_admitted").await;
-        let took = revoked.elapsed();
-        assert!(took < Duration::from_secs(5), "{took:?}");
         // Nobody else notices.
         let txid = stage
             .write("insert into api.open values (3, 'three')")

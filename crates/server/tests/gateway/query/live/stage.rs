@@ -206,6 +206,13 @@ impl Watcher {
         }
     }
 
+    /// Goes on with another answer, after the first has ended.
+    pub(in crate::query) fn go_on(&mut self, response: Response) {
+        self.response = response;
+        self.received.clear();
+        self.changes.clear();
+    }
+
     /// The next event; `None` at the end.
     pub(in crate::query) async fn next(&mut self) -> Option<Event> {
         let event = timeout(LONG, async {
