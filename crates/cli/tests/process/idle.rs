@@ -10,8 +10,9 @@ use tokio_postgres::Client;
 
 use crate::place::Place;
 
-/// The server itself says which transactions run this often, if anything has happened, and once more.
-const SERVERS_OWN: Duration = Duration::from_secs(17);
+/// The server itself says which transactions run every 15 s, if anything has happened; and whoever says it may sleep for 10 s
+/// before.
+const SERVERS_OWN: Duration = Duration::from_secs(27);
 
 /// Longer than anything here sleeps.
 const IDLE: Duration = Duration::from_secs(32);
