@@ -105,11 +105,11 @@ impl Shelf {
         gauge(QUERY_CACHE_ENTRIES, size.entries);
     }
 
-    /// Looks if nothing could be kept otherwise.
-    pub(super) async fn settle(&self, database: &Database) {
+    /// Looks if nothing could be kept otherwise, for at most so long: others may be looking, one after the other.
+    pub(super) async fn settle(&self, database: &Database, most: Duration) {
         if self.cache.is_in_doubt() {
             // If it fails nothing is kept this time.
-            let _ = self.look(database).await;
+            let _ = tokio::time::timeout(most, self.look(database)).await;
         }
     }
 

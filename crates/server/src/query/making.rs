@@ -101,7 +101,7 @@ impl Making<'_> {
         let database = &self.session.database;
         let hash = hash(database.name(), self.wanted, self.format);
         let mut torn = None;
-        keep.settle(database).await;
+        keep.settle(database, STREAM).await;
         for _ in 0..TRIES {
             let run = keep.cache.begin();
             let known = self.found.is_known();
