@@ -122,10 +122,15 @@ class Run:
             self.each(number, ("install",), self.contestants,
                       lambda it: {("install",): jobs_cells.install(self.bench, it)})
 
+    def whole(self):
+        return {name: it for name, it in self.contestants.items() if not it.drains_only}
+
     def drain(self, number):
         for shape in drains(self.options):
             key = ("drain", *shape)
-            self.each(number, key, self.contestants, lambda it: {key: jobs_cells.drain(
+            alone = shape == (max(self.options.workers), 1, 1)
+            found = self.contestants if alone else self.whole()
+            self.each(number, key, found, lambda it: {key: jobs_cells.drain(
                 self.bench, it, self.options.jobs, self.options.limit, *shape)})
 
     def single(self, number):
@@ -138,7 +143,7 @@ class Run:
             self.each(number, ("single", synchronous), enqueuing, cell)
 
     def latency(self, number):
-        self.each(number, ("latency",), self.contestants, lambda it: {
+        self.each(number, ("latency",), self.whole(), lambda it: {
             ("latency",): jobs_cells.latency(self.bench, it, self.options.latency_jobs, 30)})
 
     def pinned(self, number):
@@ -146,7 +151,7 @@ class Run:
             return
         for pinned in (False, True):
             key = ("pinned", pinned)
-            self.each(number, key, self.contestants, lambda it: {key: jobs_pinned.measure(
+            self.each(number, key, self.whole(), lambda it: {key: jobs_pinned.measure(
                 self.bench, it, self.options.rate, self.options.pinned_seconds, pinned)})
 
     def all(self):

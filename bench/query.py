@@ -14,7 +14,9 @@ import urllib.request
 from pathlib import Path
 
 from gateway import build
-from harness import installation, machine, peers, rounds
+from contextlib import ExitStack
+
+from harness import installation, machine, peers, pgpaw, rounds
 from harness.children import Children, Failed, run
 from harness.gateway_report import ratio_text, spread_text, table
 from harness.http_load import HttpTarget, call
@@ -27,9 +29,14 @@ TITLES = {
     "public": "public query, without a token, not kept",
     "kept": "kept answer, `POST /query` with `Prefer: return=representation`",
     "kept-query": "kept answer, `GET /query?sql=…`",
+    "redirect": "kept answer, `POST /query`, a redirect",
     "cursor": "kept answer, `GET /q/…`",
-    "bare-post": "bare handler with the same bytes, POST",
-    "bare-get": "bare handler with the same bytes, GET",
+    "pgpaw-post": "PgPaw, `POST /query`, a redirect",
+    "pgpaw-cursor": "PgPaw, `GET /q/…`",
+    "bare-post": "bare handler with the same body, POST",
+    "bare-get": "bare handler with the same body, GET",
+    "same-post": "bare handler with the same headers and body, POST",
+    "same-get": "bare handler with the same headers and body, GET",
     "call": "call of a function (`api.echo`)",
 }
 
@@ -43,6 +50,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3, help="alternating rounds (default 3)")
     parser.add_argument("--connections", type=lambda text: [int(part) for part in text.split(",")],
                         default=[1, 16, 64], help="default 1,16,64")
+    parser.add_argument("--pgpaw", type=Path, help="a pgpaw 0.5.0 to measure beside ours (default: none)")
     return parser.parse_args()
 
 
@@ -91,13 +99,18 @@ def contestants(children, load, bare, work_dir, ours):
                            ["prefer: return=representation"]),
         "kept-query": HttpTarget("kept-query", load, work_dir, ours.gateway,
                                  f"/query?sql={SQL.replace(' ', '+')}", None),
+        "redirect": HttpTarget("redirect", load, work_dir, ours.gateway, "/query", {"sql": SQL},
+                               marker_count=0, status=303),
         "cursor": HttpTarget("cursor", load, work_dir, ours.gateway, cursor(ours), None),
         "call": HttpTarget("call", load, work_dir, ours.gateway, ours.path, call(1), jwt),
     }
     answer = found["cursor"].probe()
-    post = peers.bare(children, bare, load, work_dir, answer, {"sql": SQL}, "/api/app")
+    headers = found["cursor"].answer_headers()
+    post = peers.bare(children, bare, load, work_dir, answer, {"sql": SQL}, "/api/app", headers)
     found["bare-post"] = post
     found["bare-get"] = HttpTarget("bare-get", load, work_dir, post.address, "/api/app", None)
+    found["same-post"] = HttpTarget("same-post", load, work_dir, post.address, "/same/app", {"sql": SQL})
+    found["same-get"] = HttpTarget("same-get", load, work_dir, post.address, "/same/app", None)
     for target in found.values():
         if isinstance(target, HttpTarget):
             target.probe()
@@ -116,12 +129,18 @@ def main():
     load, bare = build()
     facts = machine.describe()
     try:
-        with Children(work_dir) as children:
+        with ExitStack() as stack:
+            children = stack.enter_context(Children(work_dir))
             ours = installation.start(children, options.binary.resolve(), data_dir, "system")
             ours.server.query("postgres", (BENCH / "sql" / "query.sql").read_text())
             run([options.binary.resolve(), "replication", "sync", "--expose", "api",
                  "--database", ours.server.url("postgres")])
             found = contestants(children, load, bare, work_dir, ours)
+            wrong = {"rolegate": pgpaw.wrong_bodies(ours.gateway)}
+            if options.pgpaw:
+                address = stack.enter_context(pgpaw.running(children, options.pgpaw.resolve()))
+                found |= pgpaw.targets(load, work_dir, address, SQL)
+                wrong["PgPaw"] = pgpaw.wrong_bodies(address)
             samples = rounds.measure(found, options.connections,
                                      options.rounds, options.seconds, 1, children.check)
             version = ours.postgres_version
@@ -137,7 +156,7 @@ def main():
         f"{options.rounds} rounds of {options.seconds:g} s. Requests a second, median (least–most).",
         table(["", *map(str, options.connections)], [
             [title, *(spread_text(samples.spread(name, count)) for count in options.connections)]
-            for name, title in TITLES.items()
+            for name, title in TITLES.items() if name in found
         ]),
         table(["ratio", *map(str, options.connections)], [
             [f"{above} / {below}", *(
@@ -145,9 +164,14 @@ def main():
                 for count in options.connections)]
             for above, below in [
                 ("private", "pgbench"), ("public", "private"), ("private", "call"),
-                ("cursor", "bare-get"), ("kept-query", "bare-get"), ("kept", "bare-post"),
-            ]
+                ("cursor", "same-get"), ("kept-query", "same-get"), ("kept", "same-post"),
+                ("cursor", "bare-get"), ("kept", "bare-post"),
+                ("redirect", "pgpaw-post"), ("cursor", "pgpaw-cursor"),
+            ] if below in found
         ]),
+        f"{pgpaw.CLIENTS} clients at the same time, each asking for other rows: " + "; ".join(
+            f"{name} {bad} wrong bodies and {none} without an answer of {asked}"
+            for name, (bad, none, asked) in wrong.items()) + ".",
         f"Errors: {samples.errors() or 'none'}. Targets at {most} connections: private / pgbench at least 0.8, "
         "cursor / bare-get at least 0.8, kept / bare-post at least 0.6.",
     ]) + "\n"

@@ -436,6 +436,14 @@ declare
     lane constant integer := rolegate.job_lane(kind, '{}', queue, priority, max_attempts);
     principal constant bigint := rolegate.job_principal();
     segment constant smallint := rolegate.write_segment();
+    -- What they were enqueued by is the same for all.
+    trace constant text := case
+        when pg_catalog.current_setting('request.headers', true) like '%"traceparent"%'
+            then rolegate.request_trace()
+    end;
+    options constant jsonb := case
+        when trace is not null then pg_catalog.jsonb_build_object('trace', trace)
+    end;
     made bigint[];
 begin
     if pg_catalog.array_position(args, null) is not null then
@@ -443,8 +451,8 @@ begin
             errcode = 'invalid_parameter_value', message = 'args is JSON, not NULL';
     end if;
     with inserted as (
-        insert into rolegate.job (lane, segment, max_attempts, kind, principal, args)
-        select lane, segment, max_attempts, kind, principal, a.args
+        insert into rolegate.job (lane, segment, max_attempts, kind, principal, args, options)
+        select lane, segment, max_attempts, kind, principal, a.args, options
         from pg_catalog.unnest(enqueue_many.args) with ordinality a (args, nth)
         order by a.nth
         returning id

@@ -25,13 +25,14 @@ def call(identifier):
 class HttpTarget:
     """A server, a request for it, and how to tell its answer."""
 
-    def __init__(self, name, load, work_dir, address, path, body, headers=(), marker_count=1):
+    def __init__(self, name, load, work_dir, address, path, body, headers=(), marker_count=1, status=200):
         self.name = name
         self.load = load
         self.address = address
         self.path = path
         self.headers = list(headers)
         self.marker_count = marker_count
+        self.status = status
         # Without a body it is a GET.
         self.body_file = None
         if body is not None:
@@ -52,7 +53,27 @@ class HttpTarget:
                 raise Failed(f"{self.name} does not answer as it should: {said[:400]}")
             time.sleep(0.1)
 
-    def _ask(self):
+    def location(self):
+        """Where it redirects to."""
+        class Stay(urllib.request.HTTPRedirectHandler):
+            def redirect_request(self, *_):
+                return None
+
+        try:
+            urllib.request.build_opener(Stay).open(self._request(), timeout=10)
+        except urllib.error.HTTPError as answer:
+            if answer.headers["location"]:
+                return answer.headers["location"]
+            raise Failed(f"{self.name} answers {answer.code}: {answer.read()[:300]}") from answer
+        raise Failed(f"{self.name} does not redirect")
+
+    def answer_headers(self):
+        """The headers of an answer, without those that every HTTP server adds by itself."""
+        with urllib.request.urlopen(self._request(), timeout=10) as response:
+            return [(name, value) for name, value in response.getheaders()
+                    if name.lower() not in ("connection", "content-length", "date")]
+
+    def _request(self):
         request = urllib.request.Request(
             f"http://{self.address}{self.path}",
             data=self.body_file.read_bytes() if self.body_file else None,
@@ -61,8 +82,11 @@ class HttpTarget:
             request.add_header("content-type", "application/json")
         for line in self.headers:
             request.add_header(*line.split(": ", 1))
+        return request
+
+    def _ask(self):
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(self._request(), timeout=10) as response:
                 return response.read().decode()
         except urllib.error.HTTPError as error:
             # Never a good answer, whatever its body says.
@@ -76,7 +100,7 @@ class HttpTarget:
             self.load, "--address", self.address, "--path", self.path,
             *(["--body", self.body_file] if self.body_file else []),
             "--headers", self.headers_file,
-            "--marker", MARKER, "--marker-count", self.marker_count,
+            "--status", self.status, "--marker", MARKER, "--marker-count", self.marker_count,
             "--connections", connections, "--threads", max(1, (os.cpu_count() or 1) // 2),
             "--seconds", seconds, "--warm-up", warm_up,
         ]

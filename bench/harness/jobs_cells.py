@@ -41,9 +41,11 @@ def install(bench, contestant):
     before = objects(database), size(database)
     line = carry_out(contestant, database, "install", "installed", queues=bench.queues)
     wait_for_statistics(database)
+    relations, functions = (now - then for now, then in zip(objects(database), before[0]))
     figures = {
         "seconds": line["seconds"],
-        "objects": objects(database) - before[0],
+        "objects": relations + functions,
+        "relations": relations,
         "bytes": size(database) - before[1],
         "errors": 0,
     }

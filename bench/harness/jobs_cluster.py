@@ -41,12 +41,13 @@ def unprivileged(command):
 class Cluster:
     """Runs from `with` to its end."""
 
-    def __init__(self, children, directory, settings=None):
+    def __init__(self, children, directory, settings=None, port=5432, name="postgres"):
         self.children = children
         self.settings = SETTINGS | (settings or {})
         self.directory = Path(directory)
         self.process = None
-        self.server = Server(str(self.directory), 5432, "postgres")
+        self.name = name
+        self.server = Server(str(self.directory), port, "postgres")
 
     def __enter__(self):
         binaries = Path(os.path.realpath(client_program("psql"))).parent
@@ -63,9 +64,9 @@ class Cluster:
         run(command, cwd="/")
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
         command, _ = unprivileged(
-            [binaries / "postgres", "-D", data, "-k", self.directory, *options]
+            [binaries / "postgres", "-D", data, "-k", self.directory, "-p", self.server.port, *options]
         )
-        self.process = self.children.start("postgres", command, cwd="/")
+        self.process = self.children.start(self.name, command, cwd="/")
         self._wait()
         self.server.check_durable()
         return self

@@ -27,6 +27,8 @@ class Contestant:
     directory: Path
     # Another contestant that is measured where only enqueueing counts.
     enqueues_like: str | None = None
+    # Only for what a drain of the first shape costs.
+    drains_only: bool = False
     about: dict = field(default_factory=dict)
 
     @property
@@ -63,7 +65,7 @@ def prepare(wanted):
             commands[directory] = builders[manifest["build"]](directory, manifest["program"])
         contestants[name] = Contestant(
             name, entry["title"], [*commands[directory], *entry.get("arguments", [])], directory,
-            entry.get("enqueues_like"),
+            entry.get("enqueues_like"), entry.get("drains_only", False),
         )
     return dict(sorted(contestants.items(), key=lambda item: item[0] != OURS))
 

@@ -192,11 +192,12 @@ def install(result):
         def of(key, form):
             return spread_text(result.samples.spread(name, ("install",), key), form)
 
-        rows.append([it.title, of("seconds", precise), of("objects", number), of("bytes", kilobytes)])
+        rows.append([it.title, of("seconds", precise), of("objects", number),
+                     of("relations", number), of("bytes", kilobytes)])
     return (
         "Into an empty database, with 16 queues where queues are made beforehand. Objects: relations "
         "(with indexes, sequences and TOAST tables) and functions.\n\n"
-        + table(["", "seconds", "objects", "MB"], rows)
+        + table(["", "seconds", "objects", "of these relations", "MB"], rows)
     )
 
 

@@ -28,7 +28,8 @@ class Result:
         return max(self.options.workers)
 
     def peers(self):
-        return [name for name in self.contestants if name != OURS]
+        return [name for name, it in self.contestants.items()
+                if name != OURS and it.enqueues_like != OURS]
 
     def fastest_peer(self, cell):
         """The peer with the highest median."""

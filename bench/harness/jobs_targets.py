@@ -21,8 +21,8 @@ class Rows:
         spread = self.result.samples.ratio((OURS, above), below)
         self.add(what, target or f"at least {least:g}", spread, lambda value: value >= least)
 
-    def figure(self, what, target, cell, key, most, text):
-        spread = self.result.samples.spread(OURS, cell, key)
+    def figure(self, what, target, cell, key, most, text, name=OURS):
+        spread = self.result.samples.spread(name, cell, key)
         self.add(what, target, spread, lambda value: value <= most, text)
 
 
@@ -61,6 +61,8 @@ def targets(result):
     rows.figure("pinned horizon: jobs left after draining", "0", ("pinned", True), "left", 0, number)
     rows.figure("WAL per job, enqueued in bulk and worked off", "at most 900 bytes", cell(),
                 "wal_both", 900, lambda value: f"{value:,.0f} bytes")
+    rows.figure("WAL per job with claims, trace and output", "at most 1,400 bytes", cell(),
+                "wal_both", 1400, lambda value: f"{value:,.0f} bytes", f"{OURS}-all")
     rows.figure("installation: objects", "tens (less than 100)", ("install",), "objects", 99, number)
     rows.figure("installation: seconds", "less than 1", ("install",), "seconds", 1, ratio_text)
     rows.figure("installation: size", "less than 2 MB", ("install",), "bytes", 2e6,

@@ -29,13 +29,15 @@ def wait_for_address(children, name, path, timeout=60):
     return path.read_text().strip()
 
 
-def bare(children, binary, load, work_dir, answer, body, path):
-    """Answers with the bytes that ours answered."""
+def bare(children, binary, load, work_dir, answer, body, path, headers=()):
+    """Answers with the body that ours answered; under `/same` with these headers, too."""
     answer_file = work_dir / "bare.answer"
     answer_file.write_text(answer)
+    headers_file = work_dir / "bare.headers"
+    headers_file.write_text("".join(f"{name}: {value}\n" for name, value in headers))
     address_file = work_dir / "bare.address"
     address_file.unlink(missing_ok=True)
-    children.start("bare", [binary, "--answer", answer_file, "--address-file", address_file])
+    children.start("bare", [binary, "--answer", answer_file, "--headers", headers_file, "--address-file", address_file])
     address = wait_for_address(children, "bare", address_file)
     return HttpTarget("bare", load, work_dir, address, path, body)
 

@@ -50,9 +50,13 @@ pub async fn drive(request: Arc<Request>, phases: Phases, count: Rc<RefCell<Coun
             Ok(Ok(answer)) => {
                 let body = open.body(&answer);
                 if measured {
-                    count
-                        .borrow_mut()
-                        .answer(answer.status, request.accepts(body), micros, body);
+                    count.borrow_mut().answer(
+                        answer.status,
+                        request.status,
+                        request.accepts(body),
+                        micros,
+                        body,
+                    );
                 }
                 if !answer.closes {
                     open.consume(&answer);

@@ -13,7 +13,7 @@ pub struct Count {
     statuses: BTreeMap<u16, u64>,
     /// Good answers.
     good: u64,
-    /// Answers with status 200 and the wrong body.
+    /// Answers with the status and the wrong body.
     unmarked: u64,
     /// Connections that broke, by what happened.
     broken: BTreeMap<String, u64>,
@@ -37,15 +37,15 @@ impl Default for Count {
 }
 
 impl Count {
-    /// An answer came.
-    pub fn answer(&mut self, status: u16, accepted: bool, micros: u64, body: &[u8]) {
+    /// An answer came, and a good one has this status and is accepted.
+    pub fn answer(&mut self, status: u16, good: u16, accepted: bool, micros: u64, body: &[u8]) {
         *self.statuses.entry(status).or_default() += 1;
-        if status == 200 && accepted {
+        if status == good && accepted {
             self.good += 1;
             self.latency.saturating_record(micros.max(1));
             return;
         }
-        if status == 200 {
+        if status == good {
             self.unmarked += 1;
         }
         self.sample.get_or_insert_with(|| {
@@ -107,7 +107,7 @@ impl Count {
 pub struct Summary {
     /// Time that was measured, without the warm-up.
     pub seconds: f64,
-    /// Answers with status 200 and the marker.
+    /// Answers with the status and the marker.
     pub good: u64,
     /// Everything else.
     pub errors: u64,
@@ -121,7 +121,7 @@ pub struct Summary {
     pub max_us: u64,
     /// Answers by status code.
     pub statuses: BTreeMap<u16, u64>,
-    /// Answers with status 200 and the wrong body.
+    /// Answers with the status and the wrong body.
     pub unmarked: u64,
     /// Connections that broke, by what happened.
     pub broken: BTreeMap<String, u64>,
@@ -134,11 +134,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_accepted_answers_with_status_200_are_good() {
+    fn only_accepted_answers_with_the_status_are_good() {
         let mut count = Count::default();
-        count.answer(200, true, 1000, b"good");
-        count.answer(200, false, 9000, b"wrong body");
-        count.answer(503, true, 9000, b"busy");
+        count.answer(200, 200, true, 1000, b"good");
+        count.answer(200, 200, false, 9000, b"wrong body");
+        count.answer(503, 200, true, 9000, b"busy");
         count.broke("connection reset".to_owned());
         let mut all = Count::default();
         all.add(&count);

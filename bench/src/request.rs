@@ -9,7 +9,9 @@ pub struct Request {
     pub address: SocketAddr,
     /// Head and body, written with one system call.
     pub bytes: Vec<u8>,
-    /// What the body of a good answer contains ...
+    /// Status of a good answer.
+    pub status: u16,
+    /// What its body contains ...
     pub marker: Vec<u8>,
     /// ... at least this many times.
     pub marker_count: usize,
@@ -40,6 +42,7 @@ impl Request {
         Self {
             address,
             bytes,
+            status: 200,
             marker: marker.as_bytes().to_vec(),
             marker_count,
         }
@@ -63,6 +66,7 @@ impl Request {
         Self {
             address,
             bytes: head.into_bytes(),
+            status: 200,
             marker: marker.as_bytes().to_vec(),
             marker_count,
         }

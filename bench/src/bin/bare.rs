@@ -1,5 +1,6 @@
 //! The ceiling of HTTP on this machine: an axum handler that reads the body and answers with
-//! fixed JSON, without database, authentication or parsing.
+//! fixed JSON, without database, authentication or parsing. Under `/same` the answer has given
+//! headers too, because a client has to read them.
 
 use std::path::PathBuf;
 
@@ -7,6 +8,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::IntoResponse;
 use axum::routing::post;
 use clap::Parser;
@@ -18,6 +20,9 @@ struct Arguments {
     /// File with the answer.
     #[arg(long)]
     answer: PathBuf,
+    /// File with the header lines of the answers under `/same`.
+    #[arg(long)]
+    headers: Option<PathBuf>,
     /// Where the address is written once it listens.
     #[arg(long)]
     address_file: PathBuf,
@@ -27,9 +32,20 @@ struct Arguments {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let answer = Bytes::from(std::fs::read(&arguments.answer)?);
+    let mut headers = HeaderMap::new();
+    if let Some(file) = &arguments.headers {
+        for line in std::fs::read_to_string(file)?.lines() {
+            let (name, value) = line.split_once(": ").ok_or("a header line has a colon")?;
+            headers.append(HeaderName::try_from(name)?, HeaderValue::try_from(value)?);
+        }
+    }
     let router = Router::new()
         .route("/api/{database}", post(fixed).get(fixed_get))
-        .with_state(answer);
+        .route("/same/{database}", post(same).get(same_get))
+        .with_state(Answer {
+            body: answer,
+            headers,
+        });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     // Renamed into place, so that nobody reads half an address.
     let partial = arguments.address_file.with_extension("partial");
@@ -44,10 +60,24 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-async fn fixed_get(State(answer): State<Bytes>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], answer)
+#[derive(Debug, Clone)]
+struct Answer {
+    body: Bytes,
+    headers: HeaderMap,
 }
 
-async fn fixed(State(answer): State<Bytes>, _body: Bytes) -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], answer)
+async fn fixed_get(State(answer): State<Answer>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], answer.body)
+}
+
+async fn fixed(State(answer): State<Answer>, _body: Bytes) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], answer.body)
+}
+
+async fn same_get(State(answer): State<Answer>) -> impl IntoResponse {
+    (answer.headers, answer.body)
+}
+
+async fn same(State(answer): State<Answer>, _body: Bytes) -> impl IntoResponse {
+    (answer.headers, answer.body)
 }

@@ -23,6 +23,9 @@ struct Arguments {
     /// File with further header lines. A file, because command lines are visible to everybody.
     #[arg(long)]
     headers: Option<PathBuf>,
+    /// Status of a good answer.
+    #[arg(long, default_value_t = 200)]
+    status: u16,
     /// Text that the body of a good answer contains.
     #[arg(long)]
     marker: String,
@@ -57,7 +60,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let (address, path) = (arguments.address, &*arguments.path);
     let (marker, count) = (&*arguments.marker, arguments.marker_count);
-    let request = match &arguments.body {
+    let mut request = match &arguments.body {
         Some(body) => Request::post(
             address,
             path,
@@ -68,6 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ),
         None => Request::get(address, path, &headers, marker, count),
     };
+    request.status = arguments.status;
     let plan = Plan {
         connections: arguments.connections,
         threads: arguments.threads,

@@ -60,6 +60,9 @@ pub struct Options {
     /// A plain INSERT in place of a job
     #[arg(long)]
     pub plain: bool,
+    /// Of contestants that there is more than one of
+    #[arg(long, default_value = "")]
+    pub variant: String,
 }
 
 impl Options {
@@ -128,7 +131,8 @@ async fn install<C: Contestant>(options: &Options) -> Result<(), Error> {
 
 async fn enqueue<C: Contestant>(options: &Options) -> Result<(), Error> {
     let queues = queue_names(options.queues);
-    let contestant = C::connect(&options.url()?, 5).await?;
+    let mut contestant = C::connect(&options.url()?, 5).await?;
+    contestant.vary(&options.variant);
     let begin = now();
     let mut left: Vec<usize> = (0..queues.len())
         .map(|number| (options.jobs + queues.len() - 1 - number) / queues.len())
@@ -166,7 +170,9 @@ async fn pending<C: Contestant>(options: &Options) -> Result<(), Error> {
 /// Works from the first line to the second, or to the end of the input.
 async fn work<C: Contestant>(options: &Options) -> Result<(), Error> {
     let queues = queue_names(options.queues);
-    let contestant = Arc::new(C::connect(&options.url()?, options.pool).await?);
+    let mut contestant = C::connect(&options.url()?, options.pool).await?;
+    contestant.vary(&options.variant);
+    let contestant = Arc::new(contestant);
     let handler = Arc::new(Handler::new(None));
     let mut orders = orders();
     say(&json!({ "event": "ready" }));

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 pub use commands::main;
 pub use handler::Handler;
-pub use serde_json::Value;
+pub use serde_json::{Value, json};
 
 /// Whatever went wrong; it ends the program with its text.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -33,6 +33,9 @@ pub trait Contestant: Send + Sync + Sized + 'static {
 
     /// Everything but [`Contestant::connection`] uses at most this many connections.
     fn connect(url: &str, connections: u32) -> impl Future<Output = Result<Self, Error>> + Send;
+
+    /// Makes it one of several, before it enqueues or works.
+    fn vary(&mut self, _variant: &str) {}
 
     /// Installs the queue into an empty database.
     fn install(&self, queues: &[String]) -> impl Future<Output = Result<(), Error>>;

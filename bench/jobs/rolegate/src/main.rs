@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use rolegate_bench_jobs_protocol::{Contestant, Error, Handler, PLAIN_INSERT, Value};
+use rolegate_bench_jobs_protocol::{Contestant, Error, Handler, PLAIN_INSERT, Value, json};
 use rolegate_jobs::{Context, Handlers, Job, Outcome, Worker, WorkerConfig};
 use rolegate_pg::EngineSql;
 use rolegate_pg::wire::{Address, Endpoint, Login, TlsMode};
@@ -14,15 +14,30 @@ use rolegate_roles::{bootstrap, migrate};
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
+/// What the requests of the variant `all` say.
+const HEADERS: &str =
+    r#"{"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}"#;
+const CLAIMS: &str =
+    r#"{"role": "postgres", "sub": "7c1f3ad2-6d0e-4c5b-9a57-0f6f4f7b8a11", "tenant": 7}"#;
+
 /// Passes the arguments on.
-struct Bench(Arc<Handler>);
+struct Bench {
+    handler: Arc<Handler>,
+    with_output: bool,
+}
 
 impl rolegate_jobs::Handler for Bench {
     fn run<'a>(&'a self, job: Job, _: &'a Context) -> BoxFuture<'a, Outcome> {
         let outcome = match job.args::<Value>() {
             Ok(args) => {
-                self.0.handle(&args);
-                Outcome::Completed(None)
+                self.handler.handle(&args);
+                let output =
+                    || json!({ "seq": args["seq"], "result": "stored as the job's output" });
+                if self.with_output {
+                    Outcome::output(&output())
+                } else {
+                    Outcome::Completed(None)
+                }
             }
             Err(error) => Outcome::failed(error.to_string()),
         };
@@ -48,6 +63,8 @@ impl Application {
 struct Rolegate {
     config: Config,
     client: Client,
+    /// Jobs have claims, a trace and an output.
+    all: bool,
 }
 
 async fn connect(config: &Config) -> Result<Client, Error> {
@@ -59,14 +76,23 @@ async fn connect(config: &Config) -> Result<Client, Error> {
 fn endpoint(config: &Config) -> Result<Endpoint, Error> {
     let port = config.get_ports().first().copied().unwrap_or(5432);
     let address = match config.get_hosts().first() {
-        Some(Host::Unix(directory)) => Address::Unix { directory: directory.clone(), port },
-        Some(Host::Tcp(host)) => Address::Tcp { host: host.clone(), port },
+        Some(Host::Unix(directory)) => Address::Unix {
+            directory: directory.clone(),
+            port,
+        },
+        Some(Host::Tcp(host)) => Address::Tcp {
+            host: host.clone(),
+            port,
+        },
         None => return Err("DATABASE_URL names no host".into()),
     };
     Ok(Endpoint {
         address,
         tls: TlsMode::Disable,
-        database: config.get_dbname().ok_or("DATABASE_URL names no database")?.to_owned(),
+        database: config
+            .get_dbname()
+            .ok_or("DATABASE_URL names no database")?
+            .to_owned(),
     })
 }
 
@@ -81,7 +107,15 @@ impl Contestant for Rolegate {
     async fn connect(url: &str, _: u32) -> Result<Self, Error> {
         let config: Config = url.parse()?;
         let client = connect(&config).await?;
-        Ok(Self { config, client })
+        Ok(Self {
+            config,
+            client,
+            all: false,
+        })
+    }
+
+    fn vary(&mut self, variant: &str) {
+        self.all = variant == "all";
     }
 
     async fn install(&self, queues: &[String]) -> Result<(), Error> {
@@ -91,12 +125,19 @@ impl Contestant for Rolegate {
         let mut migrator = connect(migrator.user(names.role("migrator"))).await?;
         migrate::run(&mut migrator, &names).await?;
         for queue in queues {
-            self.client.execute("select rolegate.create_queue($1)", &[queue]).await?;
+            self.client
+                .execute("select rolegate.create_queue($1)", &[queue])
+                .await?;
         }
         Ok(())
     }
 
     async fn enqueue(&self, queue: &str, payloads: Vec<Value>) -> Result<(), Error> {
+        if self.all {
+            let sql = "select set_config('request.headers', $1, false), \
+                set_config('request.jwt.claims', $2, false)";
+            self.client.execute(sql, &[&HEADERS, &CLAIMS]).await?;
+        }
         let sql = "select rolegate.enqueue_many('bench_job', $1, $2)";
         self.client.execute(sql, &[&payloads, &queue]).await?;
         Ok(())
@@ -110,11 +151,16 @@ impl Contestant for Rolegate {
     }
 
     async fn connection(url: &str) -> Result<Application, Error> {
-        Ok(Application { client: connect(&url.parse()?).await?, statement: None })
+        Ok(Application {
+            client: connect(&url.parse()?).await?,
+            statement: None,
+        })
     }
 
     async fn single(app: &mut Application, queue: &str, job: &Value) -> Result<(), Error> {
-        let statement = app.statement("select rolegate.enqueue('bench_job', $1, $2)").await?;
+        let statement = app
+            .statement("select rolegate.enqueue('bench_job', $1, $2)")
+            .await?;
         let transaction = app.client.transaction().await?;
         transaction.query_one(&statement, &[job, &queue]).await?;
         Ok(transaction.commit().await?)
@@ -140,12 +186,20 @@ impl Contestant for Rolegate {
         };
         let login = Login::peer("rolegate_worker");
         let sql = EngineSql::new("rolegate");
-        let handlers = Handlers::default().kind("bench_job", Bench(handler));
+        let bench = Bench {
+            handler,
+            with_output: self.all,
+        };
+        let handlers = Handlers::default().kind("bench_job", bench);
         Ok(Worker::start(&endpoint(&self.config)?, &login, &sql, handlers, config).await?)
     }
 
     async fn stop(worker: Worker) -> Result<(), Error> {
-        if worker.stop().await { Ok(()) } else { Err("the worker did not stop in time".into()) }
+        if worker.stop().await {
+            Ok(())
+        } else {
+            Err("the worker did not stop in time".into())
+        }
     }
 }
 

@@ -38,6 +38,9 @@ const FUNCTIONS: &str = "
     create function api.stage(n numeric) returns void
         language sql security definer set search_path = pg_catalog, pg_temp
         as 'insert into rolegate.job_staging (kind, args) values (''api.note'', jsonb_build_array(n))';
+    create function api.bulk(jobs jsonb) returns void
+        language sql security definer set search_path = pg_catalog, pg_temp
+        as 'select rolegate.enqueue_many(''api.note'', array(select jsonb_array_elements(jobs -> ''jobs'')))';
 ";
 
 async fn ready(db: &TestDatabase, mode: Mode) -> (Gateway, String, Worker, Client) {
@@ -62,7 +65,8 @@ async fn ready_with(db: &TestDatabase, options: Options) -> (Gateway, String, Wo
              create role {clerk}_app nologin; grant rolegate_producer to {clerk}_app; \
              grant usage, create on schema api to {clerk}_app; \
              alter function api.later(text, jsonb) owner to {clerk}_app; \
-             alter function api.stage(numeric) owner to {clerk}_app"
+             alter function api.stage(numeric) owner to {clerk}_app; \
+             alter function api.bulk(jsonb) owner to {clerk}_app"
         ))
         .await
         .expect("granted");
@@ -348,6 +352,20 @@ async fn the_trace_of_a_request_goes_through_its_jobs() {
         let row = superuser.query_one(sql, &[]).await.expect("read");
         let traces: Vec<Option<String>> = row.get(0);
         assert_eq!(traces, [Some(trace.to_owned()), None, None]);
+        for (jobs, header) in [("[{\"n\": 5}, {\"n\": 6}]", trace), ("[{\"n\": 7}]", "?")] {
+            let body = format!("{{\"jobs\": {jobs}}}");
+            let request = gateway.post("/bulk", Some(&token), &body);
+            let (status, body) = text(request.header("traceparent", header)).await;
+            assert!(status.is_success(), "{body}");
+        }
+        seen(&superuser, 6).await;
+        let sql = "select array_agg(trace order by n) from public.seen where n > 4";
+        let row = superuser.query_one(sql, &[]).await.expect("read");
+        let traces: Vec<Option<String>> = row.get(0);
+        assert_eq!(
+            traces,
+            [Some(trace.to_owned()), Some(trace.to_owned()), None]
+        );
         let request = gateway.post("/stage", Some(&token), "{\"n\": 4}");
         let (status, body) = text(request.header("traceparent", trace)).await;
         assert!(status.is_success(), "{body}");
