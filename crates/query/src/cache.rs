@@ -134,6 +134,15 @@ impl Entry {
         }
     }
 
+    /// Whether it may be called so. It is current up to `current`, if it is. An address can be made up, and another
+    /// process may know of the same bytes by another position; none says that something was seen which was not.
+    pub fn is(&self, version: &Version, current: Option<Lsn>) -> bool {
+        let seen = current.unwrap_or_default().max(self.version.lsn);
+        self.version.digest == version.digest
+            && self.version.epoch == version.epoch
+            && version.lsn <= seen
+    }
+
     /// What it may take, with its compressed forms.
     fn weight(&self) -> usize {
         let packed = if self.is_packable() {
@@ -205,13 +214,19 @@ impl Cache {
         Some((Arc::clone(entry), at))
     }
 
-    /// The answer of this version, current or not.
+    /// The answer of this version, current or not: the same bytes, and as new as the version says.
     pub fn exactly(&self, hash: Hash, version: &Version, catalog: &Catalog) -> Option<Arc<Entry>> {
+        // Before what was told is taken in, as above.
+        let passed = self.feed.passed().unwrap_or_default();
         let mut inner = self.inner();
         inner.take_in();
-        let entry = inner.store.exactly(hash, version.digest)?;
-        (entry.version.epoch == version.epoch && entry.catalog == *catalog)
-            .then(|| Arc::clone(entry))
+        let entry = Arc::clone(inner.store.exactly(hash, version.digest)?);
+        let is_current = inner
+            .store
+            .peek(hash)
+            .is_some_and(|now| Arc::ptr_eq(now, &entry));
+        (entry.catalog == *catalog && entry.is(version, is_current.then_some(passed)))
+            .then_some(entry)
     }
 
     /// Before a statement is run. `None`: this process does not follow, so nothing can be kept.

@@ -3,6 +3,7 @@
 use rolegate_pg::session::Field;
 use rolegate_pg::{Statement, quote};
 
+use crate::cache::Catalog;
 use crate::refusal::Refusal;
 use crate::text::Text;
 
@@ -102,7 +103,10 @@ pub fn seen() -> Statement {
 
 /// The rows, with JSON made of what has no plain text of its own. The columns are described again, so
 /// that a table that has changed since is noticed.
-pub fn rows(text: &Text, columns: &[Column], prepared: bool) -> Statement {
+///
+/// It stays prepared for one state of the catalog: PostgreSQL does not look for names again because something of the
+/// name has come in front of what it found, in a schema that is searched first.
+pub fn rows(text: &Text, columns: &[Column], prepared: Option<&Catalog>) -> Statement {
     let values: Vec<String> = columns
         .iter()
         .map(|column| {
@@ -114,10 +118,12 @@ pub fn rows(text: &Text, columns: &[Column], prepared: bool) -> Statement {
         })
         .collect();
     let sql = format!("select {} from (\n{}\n) q", values.join(", "), text.sql);
-    let statement = if prepared {
-        Statement::prepared(sql)
-    } else {
-        Statement::once(sql)
+    let statement = match prepared {
+        Some(catalog) => {
+            let state = catalog.map(|part| format!("{part:x}")).join(" ");
+            Statement::prepared(format!("{sql} /* {state} */"))
+        }
+        None => Statement::once(sql),
     };
     statement.described()
 }
@@ -162,7 +168,7 @@ mod tests {
         let text = Text::read("select 1 as a, now() as b").expect("a query");
         let columns = Column::of(&[field("a", 23), field("b", 1184)]).expect("columns");
         assert_eq!(
-            &*rows(&text, &columns, true).sql,
+            &*rows(&text, &columns, None).sql,
             "select q.\"a\", pg_catalog.to_json(q.\"b\") as \"b\" \
              from (\nselect 1 as a, now() as b\n) q"
         );

@@ -15,7 +15,7 @@ use rolegate_rpc::envelope::EnvelopeError;
 use rolegate_rpc::{Call, CallError, Params, Shape, result};
 use tokio::time::Instant;
 
-use crate::budget::Permit;
+use crate::budget::{Budget, Permit};
 use crate::config::Mode;
 use crate::database::Database;
 use crate::identity::Caller;
@@ -118,7 +118,7 @@ impl Session {
         finish: Option<Finish>,
     ) -> Result<Reply, RunError> {
         let permit = self.admit()?;
-        let request = self.request(calls, finish, None, &permit);
+        let request = self.request(calls, finish, None, permit.budget());
         let outcome = self.send(request).await;
         drop(permit);
         outcome
@@ -127,14 +127,14 @@ impl Session {
     /// Runs a call whose rows go to `writer` as they arrive.
     pub async fn run_streaming(&self, call: Call, writer: spool::Writer) -> Result<(), Problem> {
         let permit = self.admit()?;
-        let request = self.request(vec![call], None, Some(writer), &permit);
+        let request = self.request(vec![call], None, Some(writer), permit.budget());
         self.send(request).await.map(|_| ()).map_err(Problem::from)
     }
 
     /// Runs one statement of ours as the caller.
     pub async fn run_statement(&self, statement: Statement) -> Result<Reply, Problem> {
         let permit = self.admit()?;
-        let mut request = self.request(Vec::new(), None, None, &permit);
+        let mut request = self.request(Vec::new(), None, None, permit.budget());
         request.access = Access::ReadOnly;
         request.statements.push(statement);
         self.send(request).await.map_err(Problem::from)
@@ -154,7 +154,7 @@ impl Session {
     ) -> Result<Reply, Problem> {
         const SEARCH_PATH: &str = "pg_catalog, pg_temp";
         let permit = self.admit()?;
-        let mut request = self.request(Vec::new(), None, None, &permit);
+        let mut request = self.request(Vec::new(), None, None, permit.budget());
         request.access = access;
         request.search_path = SEARCH_PATH.into();
         let utc = (Cow::Borrowed("TimeZone"), Bytes::from_static(b"UTC"));
@@ -163,14 +163,22 @@ impl Session {
         self.send(request).await.map_err(Problem::from)
     }
 
-    /// Runs statements of a query as the caller, read-only.
-    pub(crate) async fn run_query(&self, statements: Vec<Statement>) -> Result<Reply, RunError> {
+    /// Runs statements of a query as the caller, read-only, within his bounds. They count for `payer`, who asks.
+    pub(crate) async fn run_query(
+        &self,
+        payer: &Self,
+        statements: Vec<Statement>,
+    ) -> Result<Reply, RunError> {
         let transaction = Transaction::Explicit(End::Commit);
-        self.read(statements, transaction, Vec::new()).await
+        self.read(payer, statements, transaction, Vec::new()).await
     }
 
     /// The same, all of them in one snapshot.
-    pub(crate) async fn run_snapshot(&self, statements: Vec<Statement>) -> Result<Reply, RunError> {
+    pub(crate) async fn run_snapshot(
+        &self,
+        payer: &Self,
+        statements: Vec<Statement>,
+    ) -> Result<Reply, RunError> {
         let mut settings = Vec::new();
         if self.caller.principal.kind == CredentialKind::Anonymous {
             // For everybody, and so nothing with row-level security. Should a table have got it meanwhile, then
@@ -178,17 +186,20 @@ impl Session {
             let name = Cow::Borrowed("row_security");
             settings.push((name, Bytes::from_static(b"off")));
         }
-        self.read(statements, Transaction::Snapshot, settings).await
+        self.read(payer, statements, Transaction::Snapshot, settings)
+            .await
     }
 
     async fn read(
         &self,
+        payer: &Self,
         statements: Vec<Statement>,
         transaction: Transaction,
         settings: Vec<(Cow<'static, str>, Bytes)>,
     ) -> Result<Reply, RunError> {
-        let permit = self.admit()?;
-        let mut request = self.request(Vec::new(), None, None, &permit);
+        let _permit = payer.admit()?;
+        let bounds = self.database.budget(&self.caller.facts);
+        let mut request = self.request(Vec::new(), None, None, &bounds);
         request.access = Access::ReadOnly;
         request.transaction = transaction;
         // The text was read under this rule.
@@ -233,10 +244,9 @@ impl Session {
         calls: Vec<Call>,
         finish: Option<Finish>,
         stream: Option<spool::Writer>,
-        permit: &Permit,
+        budget: &Budget,
     ) -> Request {
         let principal = &self.caller.principal;
-        let budget = permit.budget();
         let timeout = budget.statement_timeout;
         let mut settings: Vec<(Cow<'static, str>, Bytes)> = Vec::with_capacity(8);
         if self.caller.mode == Mode::Assume {

@@ -36,6 +36,7 @@ use rolegate_replication::Lsn;
 
 use crate::call::Session;
 use crate::config::Queries;
+use crate::database::Database;
 use crate::identity;
 use crate::metrics::QUERIES;
 use crate::problem::Problem;
@@ -94,7 +95,8 @@ pub(crate) async fn decide(session: &Session, asked: &Asked) -> Result<Decision,
     if session.database.config.queries == Queries::Public
         && let Some(anonymous) = anonymous(session).await?
     {
-        let found = analyses::find(&anonymous, &asked.text).await?;
+        // Whoever asks pays for the look: others without a token must not stand in his way.
+        let found = analyses::find(&anonymous, session, &asked.text).await?;
         match found.verdict() {
             // The anonymous role's answer would be another one than that of the caller's role.
             Ok(Verdict::Public(analysis)) if !nobody && analysis.depends_on_caller().is_some() => {
@@ -121,7 +123,7 @@ pub(crate) async fn decide(session: &Session, asked: &Asked) -> Result<Decision,
             _ => outcome::not_public(),
         });
     }
-    let found = analyses::find(session, &asked.text).await?;
+    let found = analyses::find(session, session, &asked.text).await?;
     found.analysis().map_err(outcome::to_caller)?;
     Ok(Decision {
         scope: Scope::Private,
@@ -154,6 +156,7 @@ pub(crate) async fn answer(
         let decision = decide(session, &asked).await?;
         let making = Making {
             session: &decision.session,
+            payer: session,
             wanted,
             asked: &asked,
             found: &decision.found,
@@ -203,6 +206,11 @@ pub(crate) async fn source(session: &Session, hash: Hash) -> Result<Option<Arc<S
     // Addresses can be made up.
     let _permit = session.admit()?;
     shelf.sources.find(&session.database, hash).await
+}
+
+/// The same, if this process knows it.
+pub(crate) fn known_source(database: &Database, hash: Hash) -> Option<Arc<Source>> {
+    database.shelf.as_ref()?.sources.known(hash)
 }
 
 /// The same request of somebody without a token; `None` if nobody may come without one.

@@ -270,6 +270,7 @@ fn cors(origins: &[String]) -> CorsLayer {
             header::ALLOW,
             header::CONTENT_LOCATION,
             header::ETAG,
+            header::LOCATION,
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
             HeaderName::from_static("idempotency-replayed"),

@@ -91,6 +91,11 @@ impl Relay {
 
     /// Serves those who come, until `stop`.
     pub async fn serve(self: Arc<Self>, stop: CancellationToken) {
+        self.serve_at_most(SUBSCRIBERS, stop).await;
+    }
+
+    /// The same for so many at a time.
+    pub(super) async fn serve_at_most(self: Arc<Self>, most: usize, stop: CancellationToken) {
         let listener = self
             .listener
             .lock()
@@ -106,7 +111,7 @@ impl Relay {
             }
         };
         let strangers = Arc::new(Semaphore::new(STRANGERS));
-        let subscribers = Arc::new(Semaphore::new(SUBSCRIBERS));
+        let subscribers = Arc::new(Semaphore::new(most));
         let mut tasks = JoinSet::new();
         loop {
             let accepted = tokio::select! {

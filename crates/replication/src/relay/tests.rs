@@ -1,5 +1,6 @@
 //! A relay and those who come to it, without a database.
 
+mod bounds;
 mod frames;
 
 use std::collections::BTreeMap;
@@ -10,8 +11,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rolegate_pg::wire::Address;
 use rolegate_testkit::fault_proxy::FaultProxy;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +76,11 @@ struct Reader {
 
 impl Reader {
     async fn start(bounds: FeedBounds) -> Self {
+        Self::start_for(256, bounds).await
+    }
+
+    /// For so many followers at a time.
+    async fn start_for(most: usize, bounds: FeedBounds) -> Self {
         let feed = Feed::new(bounds);
         let leading = feed.lead();
         feed.begins(&Epoch::new("one"), Lsn(7), Why::Began);
@@ -86,7 +90,7 @@ impl Reader {
             .expect("a free port");
         let offer = relay.offer(&"db".into(), &feed).expect("a key");
         let stop = CancellationToken::new();
-        tokio::spawn(Arc::clone(&relay).serve(stop.clone()));
+        tokio::spawn(Arc::clone(&relay).serve_at_most(most, stop.clone()));
         Self {
             feed,
             offer: Some(offer),
@@ -373,109 +377,4 @@ async fn who_leads_by_himself_hears_no_more() {
     drop(leading);
     assert_eq!(follower.feed.epoch(), None);
     assert!(follower.events.take().is_none());
-}
-
-#[tokio::test]
-async fn a_slow_subscriber_loses_its_place_and_nobody_waits_for_it() {
-    let bounds = FeedBounds {
-        commits: 16,
-        bytes: 1 << 20,
-    };
-    let reader = Reader::start(bounds).await;
-    let mut fast = Follower::new();
-    let fast_hears = fast.hear(reader.found(), None);
-    assert_eq!(fast.said().await, "lost Began one 7");
-    let mut slow = slow::Slow::connect(&reader.found()).await;
-    // More than fits into any buffer on the way.
-    for number in 1..=600 {
-        let mut large = commit(number);
-        large.messages = vec!["x".repeat(10_000).into()];
-        reader.feed.tell(large);
-        tokio::task::yield_now().await;
-    }
-    assert!(slow.lost_its_place().await);
-    reader.feed.pass(Lsn(1_000_000));
-    timeout(LONG, fast.feed.wait_passed(Lsn(1_000_000)))
-        .await
-        .expect("in time")
-        .expect("it follows");
-    fast_hears.abort();
-}
-
-#[tokio::test]
-async fn strangers_are_bounded_and_do_not_stay() {
-    let reader = Reader::start(FeedBounds::default()).await;
-    let address = reader.found().address;
-    let mut strangers = Vec::new();
-    for _ in 0..100 {
-        strangers.push(TcpStream::connect(&address).await.expect("it listens"));
-    }
-    // What is no TLS.
-    let mut rude = strangers.remove(0);
-    rude.write_all(&[0xFF; 4096]).await.expect("sent");
-    let closed = |mut stream: TcpStream| async move {
-        use tokio::io::AsyncReadExt as _;
-        let mut rest = Vec::new();
-        let _ = timeout(LONG, stream.read_to_end(&mut rest))
-            .await
-            .expect("closed in time");
-    };
-    closed(rude).await;
-    for stranger in strangers {
-        closed(stranger).await;
-    }
-    let mut follower = Follower::new();
-    let hearing = follower.hear(reader.found(), None);
-    assert_eq!(follower.said().await, "lost Began one 7");
-    hearing.abort();
-}
-
-/// A subscriber that greets and then reads only when it is told to.
-mod slow {
-    use rustls::pki_types::ServerName;
-    use tokio::net::TcpSocket;
-    use tokio_rustls::TlsConnector;
-    use tokio_rustls::client::TlsStream;
-
-    use super::super::message::Question;
-    use super::*;
-
-    pub(super) struct Slow(TlsStream<TcpStream>);
-
-    impl Slow {
-        pub(super) async fn connect(found: &Found) -> Self {
-            let config = keys::client(found.pin).expect("TLS");
-            let name = ServerName::try_from(keys::name_of(&found.pin)).expect("a name");
-            // With little room on the way: it shows soon that nobody reads.
-            let socket = TcpSocket::new_v4().expect("a socket");
-            socket.set_recv_buffer_size(4096).expect("a small buffer");
-            let address = found.address.parse().expect("an address");
-            let stream = socket.connect(address).await.expect("it listens");
-            let connector = TlsConnector::from(Arc::new(config));
-            let mut stream = connector.connect(name, stream).await.expect("TLS");
-            let mut bytes = Vec::new();
-            let hello = Question::Hello {
-                protocol: PROTOCOL,
-                secret: keys::hex(&found.secret),
-                resume: None,
-            };
-            assert!(frame::write(&mut bytes, &hello));
-            stream.write_all(&bytes).await.expect("sent");
-            let welcome = frame::read(&mut stream, ANSWER_BYTES).await;
-            assert!(matches!(welcome, Ok(Answer::Welcome { .. })), "{welcome:?}");
-            Self(stream)
-        }
-
-        /// Reads until it is told that something is missing.
-        pub(super) async fn lost_its_place(&mut self) -> bool {
-            loop {
-                let next = timeout(LONG, frame::read(&mut self.0, ANSWER_BYTES)).await;
-                match next.expect("in time") {
-                    Ok(Answer::Lost { why, .. }) => return why == Why::Lagged,
-                    Ok(_) => {}
-                    Err(error) => panic!("{error:?}"),
-                }
-            }
-        }
-    }
 }

@@ -183,7 +183,8 @@ impl Runner {
         }
         let analysis = self.shape.analysis()?;
         let began = Instant::now();
-        let evaluated = query::evaluate(&session, &self.group.asked, analysis, self.repeated).await;
+        let (asked, found) = (&self.group.asked, self.shape.found());
+        let evaluated = query::evaluate(&session, &session, asked, found, self.repeated).await;
         let outcome = evaluated.as_ref().map_or("failed", |_| "ok");
         metrics::counter!(LIVE_RUNS, "outcome" => outcome).increment(1);
         self.slow = began.elapsed() > SLOW;

@@ -97,6 +97,11 @@ impl Shape {
         })
     }
 
+    /// What was found out about the query.
+    pub(super) fn found(&self) -> &Found {
+        &self.found
+    }
+
     /// What the query reads and gives.
     pub(super) fn analysis(&self) -> Result<&Analysis, Problem> {
         self.found.analysis().map_err(query::to_caller)

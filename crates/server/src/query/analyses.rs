@@ -144,8 +144,12 @@ impl Found {
     }
 }
 
-/// What is known of the text in the identity of the session.
-pub(super) async fn find(session: &Session, text: &Text) -> Result<Arc<Found>, Problem> {
+/// What is known of the text in the identity of the session. To find it out counts for `payer`.
+pub(super) async fn find(
+    session: &Session,
+    payer: &Session,
+    text: &Text,
+) -> Result<Arc<Found>, Problem> {
     let key = key(session, text);
     let cache = &session.database.analyses.known;
     let catalog = key.catalog;
@@ -155,7 +159,7 @@ pub(super) async fn find(session: &Session, text: &Text) -> Result<Arc<Found>, P
     }
     let found = cache
         .try_get_with(key, async {
-            let outcome = find_out(session, text).await?;
+            let outcome = find_out(session, payer, text).await?;
             let label = match &outcome {
                 Ok(_) => "ok",
                 Err(Stopped::Refused(_)) => "refused",
@@ -187,14 +191,18 @@ fn key(session: &Session, text: &Text) -> Key {
 }
 
 /// Functions first: planning executes those that are immutable.
-async fn find_out(session: &Session, text: &Text) -> Result<Result<Analysis, Stopped>, Problem> {
+async fn find_out(
+    session: &Session,
+    payer: &Session,
+    text: &Text,
+) -> Result<Result<Analysis, Stopped>, Problem> {
     let identity = match (session.caller.principal.kind, session.caller.mode) {
         (CredentialKind::Anonymous, _) => Identity::Anonymous,
         (_, Mode::Login) => Identity::Login,
         (_, Mode::Assume) => Identity::Assume,
     };
     // A new text is a request more: it costs more than one that is known.
-    let permit = session.admit()?;
+    let permit = payer.admit()?;
     let catalog = Asking::of(session);
     let only_of = (identity == Identity::Anonymous).then_some(session.caller.principal.role.oid);
     let functions = catalog.functions(text, only_of).await?;
@@ -219,7 +227,7 @@ async fn find_out(session: &Session, text: &Text) -> Result<Result<Analysis, Sto
     };
     let statements = vec![with_nulls(explain(text)), with_nulls(probe(text)), locks()];
     drop(permit);
-    let reply = match session.run_query(statements).await {
+    let reply = match session.run_query(payer, statements).await {
         Ok(reply) => reply,
         Err(error) => return stopped(error).map(Err),
     };

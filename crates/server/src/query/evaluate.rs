@@ -3,10 +3,10 @@
 use rolegate_model::ErrorCode;
 use rolegate_pg::Statement;
 use rolegate_pg::session::Rows;
-use rolegate_query::{Analysis, Snapshot, rows, seen};
+use rolegate_query::{Snapshot, rows, seen};
 use rolegate_replication::Lsn;
 
-use super::{Asked, outcome};
+use super::{Asked, Found, outcome};
 use crate::call::Session;
 use crate::problem::Problem;
 
@@ -21,15 +21,16 @@ pub(crate) struct Evaluated {
     pub(crate) at: Option<Lsn>,
 }
 
-/// Runs the query in one snapshot and asks which.
+/// Runs the query in one snapshot and asks which. It counts for `payer`.
 pub(crate) async fn evaluate(
     session: &Session,
+    payer: &Session,
     asked: &Asked,
-    analysis: &Analysis,
+    found: &Found,
     prepared: bool,
 ) -> Result<Evaluated, Problem> {
-    let statements = vec![statement(asked, analysis, prepared), seen()];
-    let reply = session.run_snapshot(statements).await;
+    let statements = vec![statement(asked, found, prepared)?, seen()];
+    let reply = session.run_snapshot(payer, statements).await;
     let mut results = reply.map_err(outcome::of_run)?.results.into_iter();
     let (Some(rows), Some(seen)) = (results.next(), results.next()) else {
         return Err(Problem::new(ErrorCode::Internal));
@@ -47,10 +48,16 @@ pub(crate) async fn evaluate(
 }
 
 /// The query with its parameters.
-pub(super) fn statement(asked: &Asked, analysis: &Analysis, prepared: bool) -> Statement {
-    let statement = rows(&asked.text, &analysis.columns, prepared);
+pub(super) fn statement(
+    asked: &Asked,
+    found: &Found,
+    prepared: bool,
+) -> Result<Statement, Problem> {
+    let analysis = found.analysis().map_err(outcome::to_caller)?;
+    let catalog = found.catalog();
+    let statement = rows(&asked.text, &analysis.columns, prepared.then_some(&catalog));
     // The server infers the types, as it did when it was asked about the text.
-    asked.params.iter().fold(statement, |statement, param| {
+    Ok(asked.params.iter().fold(statement, |statement, param| {
         statement.param(0, param.clone())
-    })
+    }))
 }

@@ -27,6 +27,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(super) struct Making<'m> {
     /// As whom it runs.
     pub(super) session: &'m Session,
+    /// Who asks: it counts for him.
+    pub(super) payer: &'m Session,
     pub(super) wanted: &'m Wanted,
     pub(super) asked: &'m Asked,
     pub(super) found: &'m Found,
@@ -39,8 +41,8 @@ impl Making<'_> {
     /// For this request only. `None`: the tables have changed since they were looked at.
     pub(super) async fn once(&self, scope: Scope) -> Result<Option<Answer>, Problem> {
         let analysis = self.found.analysis().map_err(outcome::to_caller)?;
-        let statement = evaluate::statement(self.asked, analysis, self.found.is_known());
-        let reply = self.session.run_query(vec![statement]).await;
+        let statement = evaluate::statement(self.asked, self.found, self.found.is_known())?;
+        let reply = self.session.run_query(self.payer, vec![statement]).await;
         let rows = reply
             .map_err(outcome::of_run)?
             .results
@@ -106,7 +108,7 @@ impl Making<'_> {
             let run = keep.cache.begin();
             let known = self.found.is_known();
             let Evaluated { rows, snapshot, at } =
-                evaluate(self.session, self.asked, analysis, known).await?;
+                evaluate(self.session, self.payer, self.asked, self.found, known).await?;
             let Some(body) = self.body(analysis, &rows)? else {
                 return Ok(None);
             };

@@ -115,14 +115,19 @@ impl Sources {
         Ok(more)
     }
 
+    /// The query of a cursor, if it is known here.
+    pub(super) fn known(&self, hash: Hash) -> Option<Arc<Source>> {
+        self.inner().known.get(&hash).map(Arc::clone)
+    }
+
     /// The query of a cursor.
     pub(super) async fn find(
         &self,
         database: &Database,
         hash: Hash,
     ) -> Result<Option<Arc<Source>>, Problem> {
-        if let Some(known) = self.inner().known.get(&hash) {
-            return Ok(Some(Arc::clone(known)));
+        if let Some(known) = self.known(hash) {
+            return Ok(Some(known));
         }
         let turn = database.analyses.turn().await;
         let _turn = turn.map_err(|error| failed(&error))?;

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, header};
 use rolegate_model::ErrorCode;
 use rolegate_query::cache::{Digest, Entry, Hash, Version};
 use rolegate_query::encode::Format;
+use rolegate_replication::Feed;
 
 use super::query::{LSN, SCOPE, finish, media_type, put, put_shared, unless_unchanged};
 use crate::call::Session;
@@ -50,7 +51,11 @@ pub(crate) async fn get(
                 let mut response =
                     ([(header::CONTENT_TYPE, media_type(format))], body).into_response();
                 put_shared(response.headers_mut(), header::ETAG, &etag);
-                named(response, &database, &version)
+                let mut response = named(response, &database, &version);
+                if database.feed.as_ref().and_then(Feed::epoch).is_none() {
+                    response.headers_mut().remove(LSN);
+                }
+                response
             }
             Found::Moved(entry) => moved(&context, &entry),
         })
@@ -82,18 +87,44 @@ async fn find(
             return Ok(Found::Here(Arc::clone(database), entry));
         }
     }
-    for database in app.databases().filter(|database| database.shelf.is_some()) {
-        let session = Session {
-            database: Arc::clone(database),
-            caller: identity::anonymous(database, context).await?,
-            context: context.clone(),
-            dry_run: false,
-        };
-        if let Some(source) = query::source(&session, hash).await? {
+    let databases: Vec<_> = app.databases().filter(|one| one.shelf.is_some()).collect();
+    // Those that know it by themselves, before others are asked.
+    for database in &databases {
+        if let Some(source) = query::known_source(database, hash) {
+            let session = anonymous(database, context).await?;
             return again(&session, &source, version).await;
         }
     }
-    Err(gone())
+    let mut away = None;
+    for database in databases {
+        match asked(database, context, hash).await {
+            Ok(Some((session, source))) => return again(&session, &source, version).await,
+            Ok(None) => {}
+            // It may be one of another database.
+            Err(problem) => away = Some(problem),
+        }
+    }
+    Err(away.unwrap_or_else(gone))
+}
+
+async fn anonymous(database: &Arc<Database>, context: &RequestContext) -> Result<Session, Problem> {
+    Ok(Session {
+        database: Arc::clone(database),
+        caller: identity::anonymous(database, context).await?,
+        context: context.clone(),
+        dry_run: false,
+    })
+}
+
+/// The query, if the database has it written down.
+async fn asked(
+    database: &Arc<Database>,
+    context: &RequestContext,
+    hash: Hash,
+) -> Result<Option<(Session, Arc<Source>)>, Problem> {
+    let session = anonymous(database, context).await?;
+    let source = query::source(&session, hash).await?;
+    Ok(source.map(|source| (session, source)))
 }
 
 /// Makes the answer again. It is the one that was asked for if it has the same bytes.
@@ -101,17 +132,15 @@ async fn again(session: &Session, source: &Source, version: &Version) -> Result<
     let database = &session.database;
     let answer = query::answer(session, &source.wanted, source.format, None).await;
     match answer {
-        Ok(Answer::Kept { entry, .. })
-            if entry.version.digest == version.digest && entry.version.epoch == version.epoch =>
-        {
+        Ok(Answer::Kept { entry, current }) if entry.is(version, current) => {
             Ok(Found::Here(Arc::clone(database), entry))
         }
         Ok(Answer::Kept { entry, .. }) => Ok(Found::Moved(entry)),
-        // Another process reads the stream, and knows the epoch.
+        // Where the stream is not followed nobody knows the epoch, or whether that position was come to.
         Ok(Answer::Once {
             scope: Scope::Public,
             body,
-        }) if Digest::of(&body) == version.digest => {
+        }) if Digest::of(&body) == version.digest && could_be(database, version) => {
             Ok(Found::Same(Arc::clone(database), source.format, body))
         }
         Ok(Answer::Once { .. }) => Err(gone()),
@@ -121,6 +150,16 @@ async fn again(session: &Session, source: &Source, version: &Version) -> Result<
         }
         Err(problem) => Err(problem),
     }
+}
+
+/// Whether an answer of now can have this version, as far as this process knows.
+fn could_be(database: &Database, version: &Version) -> bool {
+    let feed = database.feed.as_ref();
+    let Some(epoch) = feed.and_then(Feed::epoch) else {
+        return true;
+    };
+    let passed = feed.and_then(Feed::passed).unwrap_or_default();
+    epoch == version.epoch && version.lsn <= passed
 }
 
 fn etag_of(hash: Hash, version: &Version) -> Bytes {

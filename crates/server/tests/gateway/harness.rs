@@ -32,6 +32,8 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct Options {
     /// The engine's schema.
     pub engine_schema: &'static str,
+    /// The schemas that are served.
+    pub schemas: Vec<String>,
     pub mode: Mode,
     pub modes: BTreeMap<String, Mode>,
     pub anonymous: bool,
@@ -72,6 +74,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             engine_schema: "rolegate",
+            schemas: vec!["api".to_owned()],
             mode: Mode::Login,
             modes: BTreeMap::new(),
             anonymous: true,
@@ -100,24 +103,36 @@ impl Default for Options {
 
 /// Publishes the tables of the exposed schema, if they have a key.
 pub(crate) async fn publish(db: &TestDatabase) {
-    publish_as(db, "rolegate").await;
+    publish_of(db, &["api"]).await;
 }
 
-async fn publish_as(db: &TestDatabase, schema: &str) {
+/// The same of these schemas.
+pub(crate) async fn publish_of(db: &TestDatabase, schemas: &[&str]) {
+    let schemas: Vec<String> = schemas.iter().map(|schema| (*schema).to_owned()).collect();
+    publish_as(db, "rolegate", &schemas).await;
+}
+
+async fn publish_as(db: &TestDatabase, schema: &str, exposed: &[String]) {
     let of = Installation {
         schema: schema.to_owned(),
         owner: "rolegate_owner".to_owned(),
     };
     let mut superuser = db.superuser().await;
-    publication::sync(&mut superuser, &of, &["api".to_owned()])
+    publication::sync(&mut superuser, &of, exposed)
         .await
         .expect("published");
 }
 
 /// Reads what is committed, from now on.
-async fn follow(db: &TestDatabase, schema: &str, relay: bool, stop: &CancellationToken) -> Feed {
-    publish_as(db, schema).await;
-    let relay = if relay {
+async fn follow(
+    db: &TestDatabase,
+    name: &str,
+    options: &Options,
+    stop: &CancellationToken,
+) -> Feed {
+    let schema = options.engine_schema;
+    publish_as(db, schema, &options.schemas).await;
+    let relay = if options.relay == Some(RelayPart::PassesOn) {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let relay = Relay::bind(listen, None).await.expect("a free port");
         tokio::spawn(Arc::clone(&relay).serve(stop.clone()));
@@ -131,7 +146,7 @@ async fn follow(db: &TestDatabase, schema: &str, relay: bool, stop: &Cancellatio
     };
     let config = StreamConfig {
         relay,
-        ..StreamConfig::new(NAME, connect, schema, "rolegate")
+        ..StreamConfig::new(name, connect, schema, "rolegate")
     };
     let feed = Feed::default();
     tokio::spawn(rolegate_replication::run(
@@ -147,6 +162,69 @@ async fn follow(db: &TestDatabase, schema: &str, relay: bool, stop: &Cancellatio
     let waited = tokio::time::timeout(Duration::from_secs(40), follows).await;
     waited.expect("the stream begins");
     feed
+}
+
+/// Opens a database as the gateway does.
+async fn open(
+    db: &TestDatabase,
+    name: &str,
+    options: &Options,
+    password: Option<PasswordCheck>,
+    background: &CancellationToken,
+) -> Result<(Arc<Database>, Option<Feed>), OpenError> {
+    let endpoint = options
+        .endpoint
+        .clone()
+        .unwrap_or_else(|| db.wire_endpoint());
+    let config = DatabaseConfig {
+        name: name.to_owned(),
+        schemas: options.schemas.clone(),
+        engine_schema: options.engine_schema.to_owned(),
+        role_prefix: "rolegate".to_owned(),
+        gateway: Login::peer("rolegate_gateway"),
+        authenticator: Login::peer("rolegate_authenticator"),
+        anonymous: options.anonymous.then(|| Login::peer("rolegate_anonymous")),
+        mode: options.mode,
+        modes: options.modes.clone(),
+        passwords: BTreeMap::new(),
+        allowed_predefined_roles: Vec::new(),
+        pools: PoolsConfig {
+            endpoint: endpoint.clone(),
+            schema: options.engine_schema.to_owned(),
+            max_connections: 16,
+            max_connections_per_login: options.connections_per_login,
+            max_waiting: 256,
+            wait_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_mins(1),
+            max_lifetime: Duration::from_mins(10),
+        },
+        own_connections: 3,
+        imported_tokens: options.imported_tokens,
+        queries: options.queries,
+        query_catalogs: options.query_catalogs.clone(),
+        live: options.live,
+        query_cache: options.query_cache,
+        poll_interval: Duration::from_millis(100),
+        budget: options.budget,
+        endpoint,
+        direct: options.direct.clone(),
+    };
+    let feed = if options.follow {
+        Some(follow(db, name, options, background).await)
+    } else {
+        (options.relay == Some(RelayPart::Hears)).then(Feed::default)
+    };
+    let clock = options.clock.clone();
+    let shared = Shared {
+        issuers: &options.issuers,
+        sealing_key: Some(&[7; 32]),
+        signing_key_life: Duration::from_hours(30 * 24),
+        password,
+        clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
+        feed: feed.clone(),
+    };
+    Ok((Database::open(config, shared).await?, feed))
 }
 
 /// A gateway that is being served.
@@ -183,76 +261,42 @@ impl Gateway {
         db: &TestDatabase,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let endpoint = options.endpoint.unwrap_or_else(|| db.wire_endpoint());
-        let config = DatabaseConfig {
-            name: NAME.to_owned(),
-            schemas: vec!["api".to_owned()],
-            engine_schema: options.engine_schema.to_owned(),
-            role_prefix: "rolegate".to_owned(),
-            gateway: Login::peer("rolegate_gateway"),
-            authenticator: Login::peer("rolegate_authenticator"),
-            anonymous: options.anonymous.then(|| Login::peer("rolegate_anonymous")),
-            mode: options.mode,
-            modes: options.modes,
-            passwords: BTreeMap::new(),
-            allowed_predefined_roles: Vec::new(),
-            pools: PoolsConfig {
-                endpoint: endpoint.clone(),
-                schema: options.engine_schema.to_owned(),
-                max_connections: 16,
-                max_connections_per_login: options.connections_per_login,
-                max_waiting: 256,
-                wait_timeout: Duration::from_secs(5),
-                connect_timeout: Duration::from_secs(5),
-                idle_timeout: Duration::from_mins(1),
-                max_lifetime: Duration::from_mins(10),
-            },
-            own_connections: 3,
-            imported_tokens: options.imported_tokens,
-            queries: options.queries,
-            query_catalogs: options.query_catalogs,
-            live: options.live,
-            query_cache: options.query_cache,
-            poll_interval: Duration::from_millis(100),
-            budget: options.budget,
-            endpoint,
-            direct: options.direct,
-        };
+        Self::try_start_several(&[(NAME, db)], options).await
+    }
+
+    /// Serves several under these names. What is said of one is said of the first.
+    pub(crate) async fn try_start_several(
+        dbs: &[(&str, &TestDatabase)],
+        mut options: Options,
+    ) -> Result<Self, OpenError> {
         let (stop, background) = (CancellationToken::new(), CancellationToken::new());
-        let feed = if options.follow {
-            let passes_on = options.relay == Some(RelayPart::PassesOn);
-            Some(follow(db, options.engine_schema, passes_on, &background).await)
-        } else {
-            (options.relay == Some(RelayPart::Hears)).then(Feed::default)
-        };
-        let clock = options.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let shared = Shared {
-            issuers: &options.issuers,
-            sealing_key: Some(&[7; 32]),
-            signing_key_life: Duration::from_hours(30 * 24),
-            password: options.password,
-            clock,
-            feed: feed.clone(),
-        };
-        let database = Database::open(config, shared).await?;
+        let (listeners, tasks) = (TaskTracker::new(), TaskTracker::new());
+        let (mut databases, mut feeds) = (Vec::new(), Vec::new());
+        for (name, db) in dbs {
+            let password = options.password.take();
+            let (database, feed) = open(db, name, &options, password, &background).await?;
+            databases.push(database);
+            feeds.push(feed);
+        }
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .expect("a free port");
         let address = listener.address();
-        let (listeners, tasks) = (TaskTracker::new(), TaskTracker::new());
-        database.start(&tasks, &background);
-        let app = App::new(vec![Arc::clone(&database)], options.gateway, stop.clone());
+        for database in &databases {
+            database.start(&tasks, &background);
+        }
+        let app = App::new(databases.clone(), options.gateway, stop.clone());
         listeners.spawn(listener.serve(router::gateway(app), options.listen, stop.clone()));
         listeners.close();
         let client = Client::builder().no_proxy().build().expect("a client");
         Ok(Self {
             address,
-            database,
+            database: databases.swap_remove(0),
             client,
             stop,
             listeners,
             background,
-            feed,
+            feed: feeds.swap_remove(0),
         })
     }
 

@@ -2,18 +2,24 @@
 
 mod arrow;
 mod attacks;
+mod bounds;
 mod builtins;
 mod callers;
 mod calls;
 mod differential;
+mod doubt;
+mod evaluations;
 mod faults;
 mod forms;
 mod kept;
 mod live;
+mod origins;
 mod packed;
 mod relay;
 mod schema;
 mod scope;
+mod several;
+mod tenants;
 
 use reqwest::{RequestBuilder, StatusCode};
 use rolegate_server::config::Mode;

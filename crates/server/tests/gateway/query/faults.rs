@@ -203,6 +203,9 @@ async fn a_slot_that_is_lost_begins_another_history() {
             .await
             .expect("told");
         assert_ne!(again, first);
+        // The bytes of the first are those of now, and its history is over all the same.
+        let (status, body) = place.at(&first).await;
+        assert_eq!(status, 410, "{body}");
         place.stop().await;
     }
 }

@@ -2,8 +2,15 @@
 
 mod addresses;
 mod changes;
+mod foreign;
 mod gone;
+mod names;
 mod own_writes;
+mod shadowed;
+mod temporary;
+mod unordered;
+
+use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -11,6 +18,7 @@ use rolegate_testkit::TestDatabase;
 use serde_json::{Value, json};
 
 use super::Setting;
+use super::live::stage::{LONG, Watcher};
 use crate::harness::Options;
 
 const MORE: &str = "
@@ -73,6 +81,16 @@ impl<'d> Kept<'d> {
         format!("http://{}{path}", self.setting.gateway.address)
     }
 
+    /// Somebody without a token who watches.
+    async fn watch(&self, sql: &str) -> Watcher {
+        let post = self.client.post(self.url("/query?live=true"));
+        let post = post.header("content-type", "application/json");
+        let answer = post.body(json!({"sql": sql}).to_string()).send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK, "{sql}");
+        Watcher::new(answer)
+    }
+
     fn post(&self, body: &Value) -> RequestBuilder {
         let post = self.client.post(self.url("/query"));
         post.header("content-type", "application/json")
@@ -86,19 +104,25 @@ impl<'d> Kept<'d> {
             .expect("an answer")
     }
 
-    /// Where the answer is.
+    /// Where the answer is. Nothing is kept while something of before the stream began still runs, in whatever database
+    /// of the server.
     async fn location(&self, sql: &str) -> String {
-        let answer = self.ask(sql).await;
-        let status = answer.status();
-        let location = header(&answer, "location");
-        assert_eq!(
-            status,
-            StatusCode::SEE_OTHER,
-            "{sql}: {}",
-            answer.text().await.expect("text")
-        );
-        assert!(location.starts_with("/q/"), "{location}");
-        location
+        let kept = async {
+            loop {
+                let answer = self.ask(sql).await;
+                let status = answer.status();
+                let location = header(&answer, "location");
+                let text = answer.text().await.expect("text");
+                if status == StatusCode::SEE_OTHER {
+                    assert!(location.starts_with("/q/"), "{location}");
+                    return location;
+                }
+                assert_eq!(status, StatusCode::OK, "{sql}: {text}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let kept = tokio::time::timeout(LONG, kept).await;
+        kept.unwrap_or_else(|_| panic!("{sql} is never kept"))
     }
 
     async fn get(&self, path: &str) -> Response {

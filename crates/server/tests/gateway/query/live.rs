@@ -2,6 +2,7 @@
 
 mod bounds;
 mod changes;
+mod definitions;
 mod ends;
 mod faults;
 mod gaps;

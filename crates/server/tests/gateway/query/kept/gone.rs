@@ -7,6 +7,7 @@ use rolegate_server::config::QueryCache;
 use rolegate_testkit::for_each_version;
 use serde_json::{Value, json};
 
+use super::super::Setting;
 use super::{Kept, header};
 use crate::harness::{Gateway, Options};
 
@@ -116,6 +117,57 @@ async fn addresses_outlive_the_process() {
             (once.status(), &*header(&once, "cache-control")),
             (StatusCode::OK, "no-store")
         );
+    })
+    .await;
+}
+
+/// What was called something before the process ended is never called so with other bytes.
+#[tokio::test]
+async fn a_restart_gives_no_name_twice() {
+    for_each_version(async |db| {
+        let mut kept = Kept::lay(db).await;
+        let sql = "select note from item where id = 1";
+        let mut bodies = std::collections::HashMap::new();
+        // Back and forth between the same bytes.
+        for round in 0..4 {
+            for note in ["a", "b", "a"] {
+                kept.change(&format!("update api.item set note = '{note}' where id = 1"))
+                    .await;
+                let place = kept.location(sql).await;
+                let rows = json!([{"note": note}]);
+                assert_eq!(
+                    *bodies.entry(place).or_insert_with(|| rows.clone()),
+                    rows,
+                    "{round}"
+                );
+            }
+            let Setting {
+                gateway,
+                token,
+                member,
+            } = kept.setting;
+            drop(gateway);
+            // While nobody reads.
+            let owner = db.superuser().await;
+            let unseen = "update api.item set note = 'unseen' where id = 1";
+            owner.batch_execute(unseen).await.expect("written");
+            let options = Options {
+                follow: true,
+                ..Options::default()
+            };
+            let gateway = Gateway::start_with(db, options).await;
+            kept.setting = Setting {
+                gateway,
+                token,
+                member,
+            };
+            for (place, rows) in &bodies {
+                if let Some(there) = kept.rows_if_kept(place).await {
+                    assert_eq!(there, *rows, "{place}");
+                }
+            }
+            assert_eq!(kept.rows_of(sql).await, json!([{"note": "unseen"}]));
+        }
     })
     .await;
 }
