@@ -117,7 +117,6 @@ async fn a_kept_answer_comes_as_it_is_wanted() {
             "public, max-age=1, stale-while-revalidate=10"
         );
         assert_eq!(header(&get, "etag"), etag);
-        assert!(!header(&get, "vary").contains("authorization"));
         // A shared cache does not give it to who asks for what he wrote, nor his answer to others.
         let vary = get.headers().get_all("vary").iter();
         let vary: Vec<_> = vary.filter_map(|value| value.to_str().ok()).collect();
@@ -125,6 +124,7 @@ async fn a_kept_answer_comes_as_it_is_wanted() {
             vary.join(", ").contains("rolegate-min-lsn, rolegate-txid"),
             "{vary:?}"
         );
+        assert!(!vary.join(", ").contains("authorization"), "{vary:?}");
         let newer = kept
             .client
             .get(kept.url("/query?sql=select+id,+name+from+open+order+by+id"));

@@ -161,12 +161,13 @@ async fn a_restart_gives_no_name_twice() {
                 token,
                 member,
             };
+            // From here on something is kept.
+            assert_eq!(kept.rows_of(sql).await, json!([{"note": "unseen"}]));
             for (place, rows) in &bodies {
                 if let Some(there) = kept.rows_if_kept(place).await {
                     assert_eq!(there, *rows, "{place}");
                 }
             }
-            assert_eq!(kept.rows_of(sql).await, json!([{"note": "unseen"}]));
         }
     })
     .await;

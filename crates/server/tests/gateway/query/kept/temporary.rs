@@ -11,12 +11,12 @@ use crate::harness::{Options, outcome};
 /// Its author may make what callers may not; it does so in the caller's session.
 const MORE: &str = "
     create function api.shadow() returns int language plpgsql security definer as $$ begin
-        create temp table item (id int, note text);
+        create temp table if not exists item (id int, note text);
         insert into pg_temp.item values (7, 'forged');
-        create temp table closed (id int, secret text);
+        create temp table if not exists closed (id int, secret text);
         insert into pg_temp.closed values (1, 'forged');
-        create temp view items as select 7 as id, 'forged'::text as note;
-        create function pg_temp.plain(a int) returns int language sql immutable as 'select -1';
+        create or replace temp view items as select 7 as id, 'forged'::text as note;
+        create or replace function pg_temp.plain(a int) returns int language sql immutable as 'select -1';
         grant select on pg_temp.item, pg_temp.items, pg_temp.closed to public;
         perform set_config('search_path', 'pg_temp, api', false);
         return 1;
