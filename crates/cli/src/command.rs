@@ -181,7 +181,7 @@ enum Command {
     /// The change stream: publish tables, see how it stands, begin a new epoch, remove it.
     #[command(subcommand)]
     Replication(replication::Replication),
-    /// Queries: who gets an answer, what it reads, whether it can be kept.
+    /// Queries: who gets an answer, what it reads, whether it can be kept; keys to purge copies by.
     #[command(subcommand)]
     Query(query::Query),
     /// Says whether a role may do something, and what decides it.
@@ -231,7 +231,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Command::Batch(command) => batch::run(command).await,
             Command::Maintenance(command) => maintenance::run(command).await,
             Command::Replication(command) => replication::run(command).await,
-            Command::Query(command) => query::run(command).await,
+            Command::Query(command) => query::run(command, named).await,
             Command::Explain(command) => explain::run(command).await,
             Command::Audit(command) => audit::run(command, named).await,
             Command::Config(_) | Command::Completions(_) => Ok(ExitCode::SUCCESS),

@@ -250,6 +250,7 @@ fn database_config(server: &Server, names: &Names, people: &[Person]) -> Databas
         queries: Queries::Public,
         query_catalogs: Vec::new(),
         query_cache: QueryCache::default(),
+        purge_header: None,
         live: LiveBounds::default(),
         poll_interval: Duration::from_millis(250),
         budget: DefaultBudget {

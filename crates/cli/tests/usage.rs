@@ -163,6 +163,60 @@ fn the_configuration_in_force_has_sources_and_no_secrets() {
 }
 
 #[test]
+fn keys_to_purge_are_made_from_the_configuration_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let secret = path("purge.key");
+    std::fs::write(&secret, "07".repeat(32)).expect("written");
+    let database =
+        |name: &str| format!("[databases.{name}]\nurl = \"postgresql://127.0.0.1/app\"\n");
+    let keyed = format!("[databases.app.query]\npurge_secret_file = \"{secret}\"\n");
+    std::fs::write(path("one.toml"), database("app") + &keyed).expect("written");
+    let two = database("app") + &keyed + &database("other");
+    std::fs::write(path("two.toml"), two).expect("written");
+    let purge = |config: &str, arguments: &[&str]| {
+        let config = path(config);
+        let command = [&["--config", &config, "query", "purge-key"], arguments].concat();
+        let output = rolegate(&command, &[]);
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
+        (output.status.code(), text)
+    };
+    let (code, one) = purge("one.toml", &["api.Rate"]);
+    assert_eq!(code, Some(0), "{one}");
+    let keys: Vec<&str> = one
+        .lines()
+        .filter_map(|line| line.split('\t').next())
+        .collect();
+    assert_eq!(keys.len(), 2, "{one}");
+    assert!(keys.iter().all(|key| key.len() == 16), "{one}");
+    // As SQL reads names; and in JSON.
+    let (_, same) = purge("two.toml", &["\"api\".rate", "--database", "app", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&same).expect("JSON");
+    assert_eq!(json["keys"], serde_json::json!(keys));
+    let (_, all) = purge("one.toml", &[]);
+    assert_eq!(all.lines().count(), 1, "{all}");
+    for (config, arguments, why) in [
+        ("one.toml", &["rate"][..], "needs its schema"),
+        ("one.toml", &["api.a b"], "is not a name"),
+        ("two.toml", &["api.rate"], "--database has to say"),
+        (
+            "two.toml",
+            &["--database", "absent"],
+            "no database of this name",
+        ),
+        (
+            "two.toml",
+            &["--database", "other"],
+            "purge_secret_file is missing",
+        ),
+    ] {
+        let (code, text) = purge(config, arguments);
+        assert_eq!(code, Some(1), "{arguments:?}: {text}");
+        assert!(text.contains(why), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
 fn a_configuration_that_cannot_be_served_is_printed_and_refused_without_its_secrets() {
     let output = rolegate(
         &["config", "check"],

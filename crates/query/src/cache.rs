@@ -65,6 +65,8 @@ pub struct Entry {
     pub etag: Bytes,
     /// Its address.
     pub path: Bytes,
+    /// What copies of it are purged by elsewhere.
+    pub purge: Bytes,
     packed: Packed,
     touch: Touch,
     catalog: Catalog,
@@ -81,6 +83,8 @@ pub struct Draft {
     pub body: Bytes,
     /// What it was made from.
     pub touch: Touch,
+    /// What copies of it are purged by elsewhere.
+    pub purge: Bytes,
     /// The state of the catalog before it was made.
     pub catalog: Catalog,
 }
@@ -130,6 +134,7 @@ impl Entry {
             body: draft.body,
             packed: Packed::default(),
             touch: draft.touch,
+            purge: draft.purge,
             catalog: draft.catalog,
         }
     }
@@ -150,7 +155,7 @@ impl Entry {
         } else {
             0
         };
-        BESIDE + self.body.len() + packed + self.touch.weight()
+        BESIDE + self.body.len() + packed + self.touch.weight() + self.purge.len()
     }
 
     /// Whether compressing it is worth anything.

@@ -10,6 +10,7 @@ mod functions;
 mod order_by;
 mod pinned;
 mod plan;
+mod purge;
 mod refusal;
 mod relations;
 mod select;
@@ -27,6 +28,7 @@ pub use functions::{
 };
 pub use order_by::is_ordered;
 pub use pinned::{OneTable, Pinned, PinnedValue};
+pub use purge::PurgeKeys;
 pub use refusal::Refusal;
 pub use relations::{RELATIONS_SQL, Relation};
 pub use select::{Column, ColumnText, SEEN_SQL, explain, is_as_expected, locks, probe, rows, seen};

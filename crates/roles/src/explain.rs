@@ -21,6 +21,7 @@ mod text;
 use serde::Serialize;
 use tokio_postgres::Client;
 
+pub use name::parts as name_parts;
 pub use table::Privilege;
 
 /// What is asked.

@@ -8,6 +8,7 @@ use rolegate_pg::wire::{Endpoint, Login};
 use secrecy::SecretString;
 
 use crate::budget::DefaultBudget;
+pub use crate::purge::{PurgeHeader, PurgeHeaderError};
 
 /// How a role runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +110,8 @@ pub struct DatabaseConfig {
     pub query_catalogs: Vec<String>,
     /// Answers that are kept for everybody.
     pub query_cache: QueryCache,
+    /// What copies of those are purged by elsewhere.
+    pub purge_header: Option<PurgeHeader>,
     /// Bounds of live queries.
     pub live: LiveBounds,
     /// Time between two looks at the catalog.

@@ -21,6 +21,7 @@ pub mod login_mode;
 pub mod metrics;
 mod ndjson;
 pub mod problem;
+mod purge;
 mod query;
 pub mod request;
 pub mod revocation;

@@ -84,7 +84,12 @@ pub(crate) enum Answer {
         current: Option<Lsn>,
     },
     /// One for this request.
-    Once { scope: Scope, body: Bytes },
+    Once {
+        scope: Scope,
+        body: Bytes,
+        /// What copies of it would be purged by elsewhere.
+        purge: Bytes,
+    },
 }
 
 /// Decides who may share the answer, and as whom the query runs.

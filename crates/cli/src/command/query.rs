@@ -5,8 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
+use rolegate_query::PurgeKeys;
+use rolegate_roles::explain::name_parts;
 use serde_json::{Value, json};
 
+use crate::config;
 use crate::development::Record;
 use crate::logging::say;
 
@@ -18,12 +21,41 @@ Examples:
 
 Exit code 2 if it is refused.";
 
+const PURGE_KEY_EXAMPLES: &str = "\
+Examples:
+  rolegate query purge-key api.rate
+  rolegate query purge-key api.rate 'api.\"Order\"' --json
+  rolegate --config rolegate.toml query purge-key --database app
+
+The first gives two lines, and both keys are to be purged.";
+
 /// SQL over HTTP.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Query {
     /// Says who gets an answer to a query, what it reads, and whether the answer can be kept. Nothing is run.
     #[command(after_help = EXPLAIN_EXAMPLES)]
     Explain(Explain),
+    /// Prints the keys by which copies of answers are purged at a CDN: of those that read a table or a view, or of all.
+    ///
+    /// Made from the configuration alone, which is read as `serve` reads it; nothing is connected to. So a name that is
+    /// that of no table has a key, too. Answers that read too many tables have one key for all of them, which is
+    /// printed with each.
+    #[command(after_help = PURGE_KEY_EXAMPLES)]
+    PurgeKey(PurgeKey),
+}
+
+/// Of which answers.
+#[derive(Debug, Args)]
+pub(crate) struct PurgeKey {
+    /// Tables and views, as `schema.name`; without any the key of all answers of the database.
+    #[arg(value_name = "RELATION")]
+    relations: Vec<String>,
+    /// The database's name in the configuration; needed if there is more than one.
+    #[arg(long, value_name = "NAME")]
+    database: Option<String>,
+    /// As a JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What to explain, and to whom.
@@ -52,8 +84,52 @@ pub(crate) struct Explain {
     person: Option<String>,
 }
 
-pub(crate) async fn run(command: Query) -> anyhow::Result<ExitCode> {
-    let Query::Explain(command) = command;
+/// `config`: the file that was named.
+pub(crate) async fn run(command: Query, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    match command {
+        Query::Explain(command) => explain(command).await,
+        Query::PurgeKey(command) => purge_key(&command, config),
+    }
+}
+
+fn purge_key(command: &PurgeKey, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = config::load(config)?.config;
+    let mut names = config.databases.keys();
+    let name = match (&command.database, names.next(), names.next()) {
+        (Some(name), ..) => name,
+        (None, Some(only), None) => only,
+        _ => anyhow::bail!("--database has to say which of the configured databases is meant"),
+    };
+    let section = config.databases.get(name);
+    let section = section.context("--database: no database of this name is configured")?;
+    let keys =
+        config::purge_keys(name, &section.query).with_context(|| format!("databases.{name}"))?;
+    let mut lines = Vec::new();
+    for relation in &command.relations {
+        let parts = name_parts(relation)?;
+        let [schema, table] = &*parts else {
+            anyhow::bail!("{relation:?} needs its schema: schema.name");
+        };
+        lines.push((keys.of_relation(schema, table), relation.clone()));
+    }
+    if lines.is_empty() {
+        lines.push((keys.of_database(), "all answers".to_owned()));
+    } else {
+        let many = format!("answers that read more than {} of them", PurgeKeys::MOST);
+        lines.push((keys.of_many(), many));
+    }
+    if command.json {
+        let keys: Vec<&String> = lines.iter().map(|(key, _)| key).collect();
+        say(json!({ "header": section.query.purge_key_header, "keys": keys }));
+    } else {
+        for (key, of) in lines {
+            say(format_args!("{key}\t{of}"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn explain(command: Explain) -> anyhow::Result<ExitCode> {
     let (url, token) = gateway(&command)?;
     let params: Vec<Value> = command
         .params

@@ -17,7 +17,7 @@ use rolegate_server::serve::ListenLimits;
 use secrecy::SecretString;
 
 use super::tree::{self, Config};
-use super::{bounds, live, replication};
+use super::{bounds, live, purge, replication};
 use crate::process::ReplicationSurface;
 
 /// What is served.
@@ -217,6 +217,7 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
             fresh: Duration::from_secs(section.query.max_age_seconds),
             stale: Duration::from_secs(section.query.stale_while_revalidate_seconds),
         },
+        purge_header: purge::header(name, &section.query)?,
         live: live::bounds(&section.query.live)?,
         poll_interval: Duration::from_millis(section.poll_interval_ms),
         budget: DefaultBudget {

@@ -363,6 +363,11 @@ pub(crate) struct Query {
     /// How long after that they may still give it out while they ask again.
     #[schemars(extend("x-unit" = "seconds"))]
     pub(crate) stale_while_revalidate_seconds: u64,
+    /// Header of answers that others may keep, with the keys they are purged by: its name ends in `key`, as
+    /// `Surrogate-Key` (keys with spaces between them), or in `tag`, as `Cache-Tag` (with commas). Absent: none.
+    pub(crate) purge_key_header: Option<String>,
+    /// File with the secret that those keys are made with, 64 hex digits.
+    pub(crate) purge_secret_file: Option<PathBuf>,
     /// Bounds of live queries.
     pub(crate) live: Live,
 }
@@ -377,6 +382,8 @@ impl Default for Query {
             cursor_max_age_seconds: cache.max_age.as_secs(),
             max_age_seconds: cache.fresh.as_secs(),
             stale_while_revalidate_seconds: cache.stale.as_secs(),
+            purge_key_header: None,
+            purge_secret_file: None,
             live: Live::default(),
         }
     }

@@ -229,6 +229,7 @@ impl World {
             format: Format::Json,
             body: running.body,
             touch: touch(running.table),
+            purge: Bytes::new(),
             catalog: CATALOG,
         };
         if let Kept::Current(entry) | Kept::Superseded(entry) =
@@ -297,6 +298,7 @@ fn keep(world: &mut World, table: usize) -> Kept {
         format: Format::Json,
         body: world.body(table),
         touch: touch(table),
+        purge: Bytes::new(),
         catalog: CATALOG,
     };
     run.end(&world.snapshot(), draft)
@@ -399,6 +401,7 @@ fn the_newest_always_has_room_and_what_is_not_current_goes_first() {
             format: Format::Json,
             body: vec![number; size].into(),
             touch: touch(0),
+            purge: Bytes::new(),
             catalog: CATALOG,
         };
         let run = cache.begin().expect("it follows");

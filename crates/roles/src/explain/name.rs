@@ -4,7 +4,7 @@ use super::ExplainError;
 
 /// `a."B".c` into its parts: unquoted ones folded to lower case. Not by the server's `parse_ident`,
 /// because that raises, and an error there would end the transaction.
-pub(super) fn parts(text: &str) -> Result<Vec<String>, ExplainError> {
+pub fn parts(text: &str) -> Result<Vec<String>, ExplainError> {
     let wrong = || ExplainError::Name(text.to_owned());
     let mut parts = Vec::new();
     let mut rest = text.trim();

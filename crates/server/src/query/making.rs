@@ -49,7 +49,11 @@ impl Making<'_> {
             .pop()
             .unwrap_or_default();
         let body = self.body(analysis, &rows)?;
-        Ok(body.map(|body| Answer::Once { scope, body }))
+        Ok(body.map(|body| Answer::Once {
+            scope,
+            body,
+            purge: self.purge(),
+        }))
     }
 
     /// The rows as they were asked for. `None`: the tables have changed since they were looked at.
@@ -76,6 +80,13 @@ impl Making<'_> {
         kept && !self.asked.params.iter().flatten().any(moves)
     }
 
+    /// What copies of it are purged by elsewhere.
+    fn purge(&self) -> Bytes {
+        let header = self.session.database.config.purge_header.as_ref();
+        let keys = header.zip(self.found.analysis().ok());
+        keys.map_or_else(Bytes::new, |(header, analysis)| header.keys(analysis))
+    }
+
     /// For everybody: once for all who want it at the same time, unless this request needs what is newer than what
     /// others wait for.
     pub(super) async fn for_everybody(
@@ -94,6 +105,7 @@ impl Making<'_> {
             Made::Once(body) => Answer::Once {
                 scope: Scope::Public,
                 body,
+                purge: self.purge(),
             },
         }))
     }
@@ -126,6 +138,7 @@ impl Making<'_> {
                 format: self.format,
                 body: body.clone(),
                 touch: Touch::of(analysis, &self.asked.text, &self.asked.params),
+                purge: self.purge(),
                 catalog: self.found.catalog(),
             };
             let kept = run.end(&snapshot, draft);

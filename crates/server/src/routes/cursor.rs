@@ -12,7 +12,7 @@ use rolegate_query::cache::{Digest, Entry, Hash, Version};
 use rolegate_query::encode::Format;
 use rolegate_replication::Feed;
 
-use super::query::{LSN, SCOPE, finish, media_type, put, put_shared, unless_unchanged};
+use super::query::{LSN, SCOPE, finish, media_type, put, put_purge, put_shared, unless_unchanged};
 use crate::call::Session;
 use crate::database::Database;
 use crate::extract::PathParts;
@@ -44,14 +44,19 @@ pub(crate) async fn get(
                     etag_of(hash, &version)
                 };
                 let response = unless_unchanged(&entry, &etag, &headers).await;
-                named(response, &database, &version)
+                named(response, &database, &version, &entry.purge)
             }
-            Found::Same(database, format, body) => {
+            Found::Same {
+                database,
+                format,
+                body,
+                purge,
+            } => {
                 let etag = etag_of(hash, &version);
                 let mut response =
                     ([(header::CONTENT_TYPE, media_type(format))], body).into_response();
                 put_shared(response.headers_mut(), header::ETAG, &etag);
-                let mut response = named(response, &database, &version);
+                let mut response = named(response, &database, &version, &purge);
                 if database.feed.as_ref().and_then(Feed::epoch).is_none() {
                     response.headers_mut().remove(LSN);
                 }
@@ -67,7 +72,12 @@ enum Found {
     /// It is kept.
     Here(Arc<Database>, Arc<Entry>),
     /// It is not kept here, and these are its bytes.
-    Same(Arc<Database>, Format, Bytes),
+    Same {
+        database: Arc<Database>,
+        format: Format,
+        body: Bytes,
+        purge: Bytes,
+    },
     /// There is a newer one.
     Moved(Arc<Entry>),
 }
@@ -140,8 +150,14 @@ async fn again(session: &Session, source: &Source, version: &Version) -> Result<
         Ok(Answer::Once {
             scope: Scope::Public,
             body,
+            purge,
         }) if Digest::of(&body) == version.digest && could_be(database, version) => {
-            Ok(Found::Same(Arc::clone(database), source.format, body))
+            Ok(Found::Same {
+                database: Arc::clone(database),
+                format: source.format,
+                body,
+                purge,
+            })
         }
         Ok(Answer::Once { .. }) => Err(gone()),
         // It is not for everybody any more.
@@ -167,7 +183,12 @@ fn etag_of(hash: Hash, version: &Version) -> Bytes {
 }
 
 /// Under its name, for as long as caches like.
-fn named(mut response: Response, database: &Database, version: &Version) -> Response {
+fn named(
+    mut response: Response,
+    database: &Database,
+    version: &Version,
+    purge: &Bytes,
+) -> Response {
     let seconds = database.config.query_cache.max_age.as_secs();
     let headers = response.headers_mut();
     put(
@@ -175,6 +196,7 @@ fn named(mut response: Response, database: &Database, version: &Version) -> Resp
         header::CACHE_CONTROL,
         &format!("public, max-age={seconds}"),
     );
+    put_purge(headers, &database.config, purge);
     put(headers, LSN, &version.lsn.to_string());
     headers.insert(SCOPE, HeaderValue::from_static(Scope::Public.as_str()));
     response

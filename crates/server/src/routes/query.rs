@@ -17,7 +17,7 @@ use super::etag::is_unchanged;
 use super::session::prefers;
 use super::{body, query_live, session};
 use crate::call::Session;
-use crate::config::QueryCache;
+use crate::config::DatabaseConfig;
 use crate::extract::QueryPairs;
 use crate::problem::Problem;
 use crate::query::{self, Answer, Scope, Since, Wanted};
@@ -57,7 +57,7 @@ pub(crate) async fn post(
                     see_other(&entry, current)
                 }
             }
-            Answer::Once { scope, body } => once(scope, body, format(&headers)),
+            Answer::Once { scope, body, .. } => once(scope, body, format(&headers)),
         })
     };
     finish(answer.await, &context)
@@ -81,10 +81,9 @@ pub(crate) async fn get(
         let answer = ask(&session, &wanted, &headers).await?;
         Ok(match answer {
             Answer::Kept { entry, current } => {
-                let bounds = session.database.config.query_cache;
-                fresh(&entry, current, &headers, bounds).await
+                fresh(&entry, current, &headers, &session.database.config).await
             }
-            Answer::Once { scope, body } => once(scope, body, format(&headers)),
+            Answer::Once { scope, body, .. } => once(scope, body, format(&headers)),
         })
     };
     finish(answer.await, &context)
@@ -154,16 +153,18 @@ async fn fresh(
     entry: &Arc<Entry>,
     current: Option<Lsn>,
     asked: &HeaderMap,
-    bounds: QueryCache,
+    config: &DatabaseConfig,
 ) -> Response {
     let mut response = unless_unchanged(entry, &entry.etag, asked).await;
     let headers = response.headers_mut();
     // Who has written something is not to get what a cache has had before.
     headers.append(header::VARY, HeaderValue::from_static(Since::HEADERS));
     if current.is_some() && !Since::is_in(asked) {
+        let bounds = config.query_cache;
         let (fresh, stale) = (bounds.fresh.as_secs(), bounds.stale.as_secs());
         let kept = format!("public, max-age={fresh}, stale-while-revalidate={stale}");
         put(headers, header::CACHE_CONTROL, &kept);
+        put_purge(headers, config, &entry.purge);
     } else {
         // There is a newer one already, or it was made for who has written something.
         headers.insert(header::CACHE_CONTROL, NO_STORE);
@@ -233,6 +234,13 @@ pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     // Made of hexadecimal digits and our own words.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
+    }
+}
+
+/// What copies of an answer that may be kept elsewhere are purged by.
+pub(super) fn put_purge(headers: &mut HeaderMap, config: &DatabaseConfig, keys: &Bytes) {
+    if let Some(header) = &config.purge_header {
+        header.put(headers, keys);
     }
 }
 

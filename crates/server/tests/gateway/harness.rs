@@ -16,7 +16,7 @@ use rolegate_replication::relay::Relay;
 use rolegate_replication::{Feed, StreamConfig};
 use rolegate_server::budget::DefaultBudget;
 use rolegate_server::config::{
-    DatabaseConfig, GatewayConfig, LiveBounds, Mode, Queries, QueryCache,
+    DatabaseConfig, GatewayConfig, LiveBounds, Mode, PurgeHeader, Queries, QueryCache,
 };
 use rolegate_server::database::{Database, OpenError, Shared};
 use rolegate_server::router::{self, App};
@@ -59,6 +59,7 @@ pub(crate) struct Options {
     /// What it has to do with other processes that follow.
     pub relay: Option<RelayPart>,
     pub query_cache: QueryCache,
+    pub purge_header: Option<PurgeHeader>,
 }
 
 /// What a process has to do with others that follow.
@@ -97,6 +98,7 @@ impl Default for Options {
             follow: false,
             relay: None,
             query_cache: QueryCache::default(),
+            purge_header: None,
         }
     }
 }
@@ -205,6 +207,7 @@ async fn open(
         query_catalogs: options.query_catalogs.clone(),
         live: options.live,
         query_cache: options.query_cache,
+        purge_header: options.purge_header.clone(),
         poll_interval: Duration::from_millis(100),
         budget: options.budget,
         endpoint,

@@ -6,6 +6,7 @@ mod foreign;
 mod gone;
 mod names;
 mod own_writes;
+mod purge;
 mod shadowed;
 mod temporary;
 mod unordered;
@@ -164,6 +165,24 @@ impl<'d> Kept<'d> {
     async fn run(&self, sql: &str) {
         let owner = self.db.superuser().await;
         owner.batch_execute(sql).await.expect(sql);
+    }
+
+    /// Waits until other processes can know of a query that was asked here.
+    async fn wait_written_down(&self) {
+        let owner = self.db.superuser().await;
+        let stored = async {
+            loop {
+                let row = owner
+                    .query_one("select count(*) from rolegate.query_sources", &[])
+                    .await;
+                if row.expect("a row").get::<_, i64>(0) > 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let stored = tokio::time::timeout(Duration::from_secs(20), stored);
+        stored.await.expect("written down");
     }
 
     /// Runs it and waits until what is kept is as new.

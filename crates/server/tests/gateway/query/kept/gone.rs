@@ -1,7 +1,5 @@
 //! Addresses whose answers are not held any more.
 
-use std::time::Duration;
-
 use reqwest::StatusCode;
 use rolegate_server::config::QueryCache;
 use rolegate_testkit::for_each_version;
@@ -68,21 +66,7 @@ async fn addresses_outlive_the_process() {
             &kept.post(&body).send().await.expect("an answer"),
             "location",
         );
-        let owner = db.superuser().await;
-        let stored = async {
-            loop {
-                let row = owner
-                    .query_one("select count(*) from rolegate.query_sources", &[])
-                    .await;
-                if row.expect("a row").get::<_, i64>(0) > 0 {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), stored)
-            .await
-            .expect("written down");
+        kept.wait_written_down().await;
         // One that follows nothing: it keeps nothing, and makes it again.
         let other = Gateway::start(db).await;
         let url = |path: &str| format!("http://{}{path}", other.address);
