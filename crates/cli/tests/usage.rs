@@ -127,6 +127,8 @@ fn the_configuration_in_force_has_sources_and_no_secrets() {
             ("HTTP_PORT", "9001"),
             ("JWT_SECRET", "hunter2-hunter2-hunter2-hunter2-"),
             ("UPSTREAM_PUBLICATION", "pub"),
+            ("AWA_TRACE_CAPTURE", "off"),
+            ("PGPAW_CACHE", "hunter2"),
         ],
     );
     let text = String::from_utf8(output.stdout).expect("text");
@@ -143,7 +145,9 @@ fn the_configuration_in_force_has_sources_and_no_secrets() {
         "issuers.0.keys.shared_secret (secret) (environment JWT_SECRET)",
         "HTTP_PORT (PgArachne): not read: gateway.bind is configured",
         "JWT_SECRET (PgArachne, PgPaw): read as issuers[].keys.shared_secret; use that, or ROLEGATE_ISSUERS",
-        "UPSTREAM_PUBLICATION (PgPaw): not yet: it belongs to replication",
+        "UPSTREAM_PUBLICATION (PgPaw): not read: there is one publication, made by `rolegate replication sync`",
+        "AWA_TRACE_CAPTURE (Awa): not yet: it belongs to worker",
+        "PGPAW_CACHE (PgPaw): not read: no setting of this name is known",
     ] {
         assert!(
             lines.iter().any(|shown| shown == line),

@@ -293,6 +293,62 @@ mod tests {
     }
 
     #[test]
+    fn variables_of_pgpaw_are_read() {
+        let theirs = [
+            ("UPSTREAM_HOST", "127.0.0.1"),
+            ("UPSTREAM_PORT", "5433"),
+            ("UPSTREAM_DATABASE", "app"),
+            ("UPSTREAM_USER", "postgres"),
+            ("UPSTREAM_PASSWORD", "hunter2"),
+            ("UPSTREAM_SSLMODE", "disable"),
+            ("UPSTREAM_PUBLICATION", "pgpaw_pub"),
+            ("UPSTREAM_SLOT", "pgpaw_slot"),
+            ("PGPAW_HOST", "0.0.0.0"),
+            ("PGPAW_PORT", "9000"),
+            ("PGPAW_MAX_CONNECTIONS", "8"),
+            ("PGPAW_CACHE_SIZE_BYTES", "1048576"),
+            ("PGPAW_DATA_DIR", "./cache-data"),
+            ("PGPAW_CACHE_SIZE", "1048576"),
+            ("CORS_ORIGIN", "https://a.example"),
+            ("JWT_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("JWT_ROLE_CLAIM", "pg_role"),
+        ];
+        let loaded = with("", &theirs).expect("valid");
+        let database = &loaded.config.databases["app"];
+        assert_eq!(database.url, "postgresql://127.0.0.1:5433/app");
+        assert_eq!(database.tls, Some(false));
+        assert_eq!(database.pool.max_connections, 8);
+        assert_eq!(database.query.cache_bytes, 1_048_576);
+        assert_eq!(loaded.config.gateway.bind.to_string(), "0.0.0.0:9000");
+        assert_eq!(loaded.config.gateway.allowed_origins, ["https://a.example"]);
+        let issuer = serde_json::to_value(&loaded.config.issuers[0]).expect("data");
+        assert_eq!(issuer["role_claims"], serde_json::json!(["pg_role"]));
+        let read = Outcome::ReadAs("databases.NAME.query.cache_bytes".to_owned());
+        assert_eq!(outcome(&loaded, "PGPAW_CACHE_SIZE_BYTES"), &read);
+        for variable in ["UPSTREAM_PUBLICATION", "UPSTREAM_SLOT", "PGPAW_DATA_DIR"] {
+            let outcome = outcome(&loaded, variable);
+            assert!(matches!(outcome, Outcome::Never(_)), "{outcome:?}");
+        }
+        // One that PgPaw would not know either.
+        let unknown = outcome(&loaded, "PGPAW_CACHE_SIZE");
+        assert!(matches!(unknown, Outcome::Ignored(_)), "{unknown:?}");
+        assert!(!format!("{:?}", loaded.notes).contains("hunter2"));
+
+        // What there is no variable for there is said beside them.
+        let ours = "[databases.app.query]\nanswers = \"public\"\ncache_bytes = 4096";
+        let loaded = with(ours, &theirs).expect("valid");
+        let database = &loaded.config.databases["app"];
+        assert_eq!(database.url, "postgresql://127.0.0.1:5433/app");
+        assert_eq!(database.query.cache_bytes, 4096);
+        assert_eq!(database.pool.max_connections, 8);
+        let ignored = outcome(&loaded, "PGPAW_CACHE_SIZE_BYTES");
+        assert!(matches!(ignored, Outcome::Ignored(_)), "{ignored:?}");
+        let another = with("[databases.ours.query]\nanswers = \"public\"", &theirs);
+        let error = another.expect_err("it has no URL").to_string();
+        assert!(error.contains("url"), "{error}");
+    }
+
+    #[test]
     fn an_issuer_whose_limits_cannot_be_read_is_not_made() {
         let loaded = with(
             "",
@@ -315,7 +371,7 @@ mod tests {
                 ("DB_HOST", "db"),
                 ("DB_MAX_OPEN_CONNS", "5"),
                 ("JWT_ISSUER", "https://idp"),
-                ("UPSTREAM_SLOT", "slot"),
+                ("AWA_TRACE_CAPTURE", "off"),
                 ("DATABASE_URL", "postgresql://me:hunter2@db/app"),
                 ("HTTP_PORT", ""),
                 ("LOG_LEVEL", "loud"),
@@ -331,8 +387,8 @@ mod tests {
             assert!(matches!(outcome, Outcome::Ignored(_)), "{outcome:?}");
         }
         assert_eq!(
-            outcome(&loaded, "UPSTREAM_SLOT"),
-            &Outcome::NotYet("replication".to_owned())
+            outcome(&loaded, "AWA_TRACE_CAPTURE"),
+            &Outcome::NotYet("worker".to_owned())
         );
         assert!(!format!("{:?}", loaded.notes).contains("hunter2"));
     }

@@ -14,6 +14,8 @@ pub(crate) use translate::{Note, Outcome, translate};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Peer {
     pub(crate) name: String,
+    /// All variables of this beginning are theirs.
+    pub(crate) prefix: Option<String>,
     pub(crate) settings: Vec<Setting>,
 }
 
@@ -71,6 +73,7 @@ pub(crate) enum Part {
     PoolLifetime,
     PoolWait,
     PublicUrl,
+    QueryCacheBytes,
     Streams,
 }
 

@@ -7,7 +7,7 @@ use super::translate::{Found, Translation};
 use super::values::{self, Convert};
 
 /// Settings of a database beside its address.
-const OF_DATABASE: [(Part, &[&str], Convert); 7] = [
+const OF_DATABASE: [(Part, &[&str], Convert); 8] = [
     (Part::DatabaseSchemas, &["schemas"], values::list),
     (Part::DatabaseTls, &["tls"], values::tls),
     (
@@ -31,6 +31,11 @@ const OF_DATABASE: [(Part, &[&str], Convert); 7] = [
         values::milliseconds,
     ),
     (Part::BudgetRows, &["budget", "max_rows"], values::number),
+    (
+        Part::QueryCacheBytes,
+        &["query", "cache_bytes"],
+        values::number,
+    ),
 ];
 
 /// Settings of an issuer beside its key.
@@ -50,7 +55,7 @@ const KEYS: [(Part, &str, Convert); 3] = [
 ];
 
 impl Translation<'_> {
-    /// One database, if none of ours is configured and the address is complete.
+    /// One database, if the address is complete, and none of ours is configured but one of its name without a URL.
     pub(super) fn database(&mut self) {
         let address = [
             Part::DatabaseUrl,
@@ -60,9 +65,16 @@ impl Translation<'_> {
         ];
         let address = address.map(|part| self.take(part));
         let others = OF_DATABASE.map(|(part, path, convert)| (self.take(part), path, convert));
-        let why = if (self.configured)("databases") {
+        let named = url(&address);
+        let completes = |name: &str| {
+            (self.configured)(&format!("databases.{name}"))
+                && !(self.configured)(&format!("databases.{name}.url"))
+        };
+        let is_ours = (self.configured)("databases")
+            && !named.as_ref().is_some_and(|(name, _)| completes(name));
+        let why = if is_ours {
             "databases are configured"
-        } else if let Some((name, url)) = url(&address) {
+        } else if let Some((name, url)) = named {
             let path = |rest: &[&str]| {
                 let rest = rest.iter().map(|key| (*key).to_owned());
                 let mut path = vec!["databases".to_owned(), name.clone()];
@@ -79,8 +91,12 @@ impl Translation<'_> {
                 self.ignore(parts.into_iter().flatten(), "the URL is read instead");
             }
             for (found, rest, convert) in others {
-                if let Some(found) = found {
-                    self.convert(path(rest), found, convert);
+                let Some(found) = found else { continue };
+                let path = path(rest);
+                if (self.configured)(&path.join(".")) {
+                    self.ignore([found], &format!("{} is configured", path.join(".")));
+                } else {
+                    self.convert(path, found, convert);
                 }
             }
             return;

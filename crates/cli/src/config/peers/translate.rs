@@ -114,7 +114,9 @@ const PLAIN: [(Part, &str, Convert); 11] = [
 impl Translation<'_> {
     fn collect(&mut self, environment: &BTreeMap<String, String>) {
         let mut seen: BTreeMap<String, (Setting, Found)> = BTreeMap::new();
+        let mut prefixes = Vec::new();
         for peer in table() {
+            prefixes.extend(peer.prefix.map(|prefix| (prefix, peer.name.clone())));
             for setting in peer.settings {
                 let Some(value) = environment.get(&setting.theirs) else {
                     continue;
@@ -134,6 +136,16 @@ impl Translation<'_> {
                     ours: setting.ours.clone().unwrap_or_default(),
                 };
                 seen.insert(variable, (setting, found));
+            }
+        }
+        for (prefix, peer) in prefixes {
+            let theirs = environment.keys().filter(|name| name.starts_with(&prefix));
+            for variable in theirs.filter(|name| !seen.contains_key(*name)) {
+                self.notes.push(Note {
+                    variable: variable.clone(),
+                    peers: peer.clone(),
+                    outcome: Outcome::Ignored("no setting of this name is known".to_owned()),
+                });
             }
         }
         for (setting, found) in seen.into_values() {
