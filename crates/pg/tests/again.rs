@@ -226,6 +226,7 @@ async fn nothing_runs_twice_when_the_server_restarts() {
             cache_directory: default_cache_directory(),
             python: "python3".into(),
             search_path: search_path(),
+            instead_of_15: None,
         };
         let mut own = provision.start(version).await.unwrap();
         let db = TestDatabase::create_in(version, own.record.clone()).await;

@@ -33,6 +33,7 @@ impl OwnServer {
             cache_directory: default_cache_directory(),
             python: "python3".into(),
             search_path: search_path(),
+            instead_of_15: None,
         };
         let provisioned = provision.start(version).await.expect("a server");
         let db = TestDatabase::create_in(version, provisioned.record.clone()).await;

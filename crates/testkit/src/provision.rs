@@ -26,6 +26,8 @@ pub struct Provision {
     pub python: PathBuf,
     /// The value of `PATH`.
     pub search_path: Option<OsString>,
+    /// The version that stands for the oldest one: those in between are tried by hand.
+    pub instead_of_15: Option<u32>,
 }
 
 /// Why a cluster cannot be used for tests.
@@ -91,7 +93,10 @@ impl Provision {
     /// one; a server of the machine stands in for it where there is no wheel.
     async fn start_cluster(&self, version: Version) -> Result<Cluster, ProvisionError> {
         let system = Source::System {
-            major: Some(version.major()),
+            major: match (version, self.instead_of_15) {
+                (Version::Pg15, Some(major)) => Some(major),
+                _ => Some(version.major()),
+            },
         };
         let started = if version.major() == WHEEL_MAJOR {
             match Cluster::start(self.options(version, Source::Wheel)).await {

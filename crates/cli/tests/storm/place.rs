@@ -35,6 +35,7 @@ impl Place {
             cache_directory: default_cache_directory(),
             python: "python3".into(),
             search_path: std::env::var_os("PATH"),
+            instead_of_15: None,
         };
         let provisioned = provision.start(version).await.unwrap();
         let db = TestDatabase::create_in(version, provisioned.record.clone()).await;

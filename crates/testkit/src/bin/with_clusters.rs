@@ -1,6 +1,6 @@
 //! Runs a command with one private PostgreSQL cluster of each version beside it.
 //!
-//! `with-clusters [--only 15|18] -- COMMAND...` exits with the command's code. The clusters are
+//! `with-clusters [--only 15|18] [--instead-of-15 16|17] -- COMMAND...` exits with the command's code. The clusters are
 //! stopped and their files removed however the command ends, also on SIGINT and SIGTERM.
 
 use std::io::Write as _;
@@ -27,6 +27,9 @@ struct Arguments {
     /// Start only this version.
     #[arg(long, value_parser = ["15", "18"])]
     only: Option<String>,
+    /// Start a server of this version of the machine where 15 is meant.
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u32).range(16..))]
+    instead_of_15: Option<u32>,
     /// Where the downloaded server is kept from run to run.
     #[arg(long, default_value_os_t = default_cache_directory())]
     cache_dir: PathBuf,
@@ -84,6 +87,7 @@ async fn run(arguments: Arguments) -> Result<u8, Failure> {
         cache_directory: arguments.cache_dir.clone(),
         python: arguments.python.clone(),
         search_path: search_path(),
+        instead_of_15: arguments.instead_of_15,
     };
     let wanted = |version: Version| {
         arguments
