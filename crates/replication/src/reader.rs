@@ -134,6 +134,9 @@ async fn become_leader(
     feed: &Feed,
 ) -> Result<(Session, Leading), StreamError> {
     let session = Session::open(config).await?;
+    if session.is_on_standby().await? {
+        return Err(Unready::Standby.into());
+    }
     if !session.is_migrated().await? {
         return Err(Unready::NotMigrated.into());
     }

@@ -43,6 +43,13 @@ pub enum Unready {
          rolegate replication sync"
     )]
     NotPublished,
+    /// The server takes no writes.
+    #[error(
+        "this server is a standby, which the change stream can't be read from: the reader holds its lock in the \
+         database and writes down there how far it is; name the primary in the database's url or direct_url. When \
+         this one is promoted the stream begins with a new epoch"
+    )]
+    Standby,
     /// The schema is older than this program.
     #[error("the schema has no change stream yet; run: rolegate migrate")]
     NotMigrated,

@@ -105,6 +105,17 @@ impl Standby {
         }
     }
 
+    /// The standby's own database, as long as it is one.
+    pub fn own_endpoint(&self, server: &OwnServer) -> Endpoint {
+        Endpoint {
+            address: Address::Unix {
+                directory: self.sockets.directory().to_owned(),
+                port: self.sockets.port(),
+            },
+            ..server.db.wire_endpoint()
+        }
+    }
+
     /// Connects by the way.
     pub async fn connect(
         &self,

@@ -79,6 +79,11 @@ impl Session {
         self.config.sql.of(sql)
     }
 
+    pub(super) async fn is_on_standby(&self) -> Result<bool, StreamError> {
+        let sql = "select pg_catalog.pg_is_in_recovery()";
+        Ok(self.client.query_one(sql, &[]).await?.try_get(0)?)
+    }
+
     pub(super) async fn is_migrated(&self) -> Result<bool, StreamError> {
         let sql = self.sql(
             "select pg_catalog.to_regprocedure(\

@@ -2,6 +2,7 @@
 
 use rolegate_replication::{Status, Unready};
 use rolegate_testkit::Version;
+use rolegate_testkit::standby::Standby;
 
 use crate::place::Place;
 use crate::stage::{Stage, told};
@@ -147,5 +148,42 @@ async fn another_timeline_begins_a_new_epoch() {
         assert!(process.stop().await);
         drop(stage);
         place.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_standby_is_refused_until_it_is_promoted() {
+    for version in Version::ALL {
+        let mut place = Place::new(version).await;
+        drop(Stage::new(&place.db).await);
+        let directory = place.directory().to_owned();
+        let standby = Standby::of(&mut place, &directory).await;
+        let stage = Stage::again(&place.db).await;
+        let mut config = stage.config();
+        config.connect.endpoint = standby.own_endpoint(&place);
+        let mut process = stage.start_with(config);
+        process.becomes(Status::Unready(Unready::Standby)).await;
+        assert_eq!(process.feed.epoch(), None);
+        // That the primary is followed changes nothing there.
+        let mut primary = stage.follow().await;
+        let first = primary.lost().await.epoch;
+        stage.write().await;
+        assert_eq!(process.feed.status(), Status::Unready(Unready::Standby));
+        assert!(primary.stop().await);
+        drop(stage);
+
+        standby.promote().await;
+        process.becomes(Status::Following).await;
+        let second = process.eventually_lost().await.epoch;
+        assert_ne!(second, first, "{version}");
+        let promoted = standby.connect("postgres", place.db.name()).await.unwrap();
+        let write = "insert into app.log values (pg_current_xact_id()::text)";
+        promoted.batch_execute(write).await.unwrap();
+        let position = "select pg_current_wal_insert_lsn()::text, 'app.log'::regclass::oid";
+        let row = promoted.query_one(position, &[]).await.unwrap();
+        let (at, log): (&str, u32) = (row.get(0), row.get(1));
+        let commits = process.commits_up_to(at.parse().unwrap()).await;
+        assert_eq!(told(&commits, log).len(), 1, "{version}");
+        assert!(process.stop().await);
     }
 }
