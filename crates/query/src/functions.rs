@@ -225,16 +225,33 @@ pub(crate) fn looks_up(name: &str) -> bool {
     !harmless || LOOKING_UP.iter().any(|start| name.starts_with(start))
 }
 
+/// Whether what a function gives can be kept, and why.
+pub fn keeping(function: &Found) -> (bool, &'static str) {
+    let constant = STABLE_BUT_CONSTANT.contains(&function.name.as_str());
+    match (function.builtin, function.volatility, function.kind) {
+        (true, 'i', _) => (true, "PostgreSQL's own, and immutable"),
+        (true, 's', _) if constant => (
+            true,
+            "PostgreSQL's own, and known to depend on its arguments and on settings that are always the same here",
+        ),
+        (true, 's', _) => (
+            false,
+            "PostgreSQL's own and stable, and not known to depend on its arguments alone",
+        ),
+        (false, 'i', 'f') => (true, "declared immutable"),
+        (false, 'i', _) => (
+            false,
+            "an aggregate or a window function, which says nothing of the functions it is made of",
+        ),
+        (false, 's', _) => (false, "declared stable: it may read anything"),
+        _ => (false, "volatile"),
+    }
+}
+
 /// Why what a function gives can't be kept.
 pub(crate) fn why_unkept(function: &Found) -> Option<Unkept> {
-    let constant = if function.builtin {
-        function.volatility == 'i'
-            || (function.volatility == 's' && STABLE_BUT_CONSTANT.contains(&function.name.as_str()))
-    } else {
-        // An aggregate says nothing of the functions it is made of.
-        function.volatility == 'i' && function.kind == 'f'
-    };
-    (!constant).then(|| Unkept::Function(format!("{}.{}", function.schema, function.name)))
+    let (kept, _) = keeping(function);
+    (!kept).then(|| Unkept::Function(format!("{}.{}", function.schema, function.name)))
 }
 
 #[cfg(test)]

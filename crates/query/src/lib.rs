@@ -25,12 +25,13 @@ pub use dependence::{
 };
 pub use functions::{
     ASSUME_SQL, CLOSED_SQL, FUNCTIONS_SQL, Found, Identity, OPERATORS_SQL, VIEWS_SQL, judge,
+    keeping,
 };
 pub use order_by::is_ordered;
 pub use pinned::{OneTable, Pinned, PinnedValue};
 pub use purge::PurgeKeys;
 pub use refusal::Refusal;
-pub use relations::{RELATIONS_SQL, Relation};
+pub use relations::{ACCESS_SQL, RELATIONS_SQL, Relation};
 pub use select::{Column, ColumnText, SEEN_SQL, explain, is_as_expected, locks, probe, rows, seen};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use text::{Text, moment};

@@ -5,6 +5,10 @@
 /// may read it by its name`. Parameters: the OIDs, our publication, the role.
 pub const RELATIONS_SQL: &str = include_str!("sql/relations.sql");
 
+/// By what right a role reads relations: `oid, JSON, what another role lacks`. Parameters: their OIDs, the role, the
+/// other one or NULL.
+pub const ACCESS_SQL: &str = include_str!("sql/access.sql");
+
 /// A table, a view, or anything else with rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(

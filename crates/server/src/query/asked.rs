@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use rolegate_model::ErrorCode;
-use rolegate_query::{Refusal, Text};
+use rolegate_query::{Refusal, Text, moment};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -26,6 +26,18 @@ pub(crate) struct Wanted {
 pub(crate) struct Asked {
     pub(crate) text: Text,
     pub(crate) params: Vec<Option<Bytes>>,
+}
+
+impl Asked {
+    /// Numbers of the values that mean another moment tomorrow, if they are read as a date: `now`.
+    pub(crate) fn moving(&self) -> impl Iterator<Item = usize> {
+        let moves =
+            |param: &Bytes| std::str::from_utf8(param).is_ok_and(|text| moment(text).is_some());
+        let numbered = (1..).zip(&self.params);
+        numbered.filter_map(move |(number, param)| {
+            param.as_ref().filter(|param| moves(param)).map(|_| number)
+        })
+    }
 }
 
 /// The members of a body.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rolegate_pg::session::Rows;
 use rolegate_query::cache::{Draft, Kept};
 use rolegate_query::encode::{Format, Unwritten};
-use rolegate_query::{Analysis, Touch, is_as_expected, moment};
+use rolegate_query::{Analysis, Touch, is_as_expected};
 
 use super::analyses::Found;
 use super::kept::{Made, Shelf, hash};
@@ -74,10 +74,7 @@ impl Making<'_> {
             .found
             .analysis()
             .is_ok_and(|analysis| analysis.unkept.is_empty());
-        // A parameter `now` may be read as a date.
-        let moves =
-            |param: &Bytes| std::str::from_utf8(param).is_ok_and(|text| moment(text).is_some());
-        kept && !self.asked.params.iter().flatten().any(moves)
+        kept && self.asked.moving().next().is_none()
     }
 
     /// What copies of it are purged by elsewhere.

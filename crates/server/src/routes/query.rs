@@ -252,7 +252,7 @@ pub(super) fn put_shared(headers: &mut HeaderMap, name: HeaderName, value: &Byte
 }
 
 /// The first form of `Accept` that there is; JSON for everything else.
-fn format(headers: &HeaderMap) -> Format {
+pub(super) fn format(headers: &HeaderMap) -> Format {
     let accepted = headers.get_all(header::ACCEPT).iter();
     let mut ranges = accepted
         .filter_map(|value| value.to_str().ok())

@@ -9,6 +9,7 @@ mod calls;
 mod differential;
 mod doubt;
 mod evaluations;
+mod explain;
 mod faults;
 mod forms;
 mod kept;
