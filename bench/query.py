@@ -49,7 +49,7 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=5, help="of each cell (default 5)")
     parser.add_argument("--rounds", type=int, default=3, help="alternating rounds (default 3)")
     parser.add_argument("--connections", type=lambda text: [int(part) for part in text.split(",")],
-                        default=[1, 16, 64], help="default 1,16,64")
+                        default=[1, 8, 64], help="default 1,8,64")
     parser.add_argument("--pgpaw", type=Path, help="a pgpaw 0.5.0 to measure beside ours (default: none)")
     return parser.parse_args()
 

@@ -22,6 +22,8 @@ mod scope;
 mod several;
 mod tenants;
 
+use std::time::Duration;
+
 use reqwest::{RequestBuilder, StatusCode};
 use rolegate_server::config::Mode;
 use rolegate_testkit::{Admitted, TestDatabase};
@@ -83,13 +85,36 @@ impl Setting {
              grant usage on schema rolegate to \"{member}\";"
         );
         api(db, &[&member], &definitions).await;
+        let follow = options.follow;
         let gateway = Gateway::start_with(db, options).await;
         let token = gateway.token(&member).await;
-        Self {
+        let setting = Self {
             gateway,
             token,
             member,
+        };
+        if follow {
+            setting.until_kept().await;
         }
+        setting
+    }
+
+    /// Nothing is kept while something of before the stream began still runs, in whatever database of the server. Not
+    /// for long: some tests are about what keeps nothing.
+    async fn until_kept(&self) {
+        let kept = async {
+            loop {
+                let whole = self.ask(None, &json!({"sql": "select id from open"}));
+                let whole = whole.header("prefer", "return=representation");
+                let answer = whole.send().await.expect("an answer");
+                let kept = answer.headers().contains_key("content-location");
+                if kept || answer.status() != StatusCode::OK {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(5), kept).await;
     }
 
     fn ask(&self, token: Option<&str>, body: &Value) -> RequestBuilder {
