@@ -50,18 +50,11 @@ pub struct Analysis {
 
 /// The scope of a query that runs for anonymous callers.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum Verdict<'a> {
     /// It is the same for all callers without a token.
-    Public(Analysis),
-    /// It is answered for the token's role.
-    Private(Private),
-}
-
-/// A query that anonymous callers get no answer for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Private {
-    /// Why.
-    pub why: WhyPrivate,
+    Public(&'a Analysis),
+    /// It is answered for the token's role, and this is why.
+    Private(WhyPrivate),
 }
 
 /// Why a query is private.
@@ -242,12 +235,10 @@ impl Analysis {
     }
 
     /// The scope of what anonymous callers may run.
-    pub fn scope(self) -> Verdict {
+    pub fn scope(&self) -> Verdict<'_> {
         let secured = self.read_set.iter().find(|relation| relation.row_security);
         match secured {
-            Some(relation) => Verdict::Private(Private {
-                why: WhyPrivate::RowSecurity(relation.display()),
-            }),
+            Some(relation) => Verdict::Private(WhyPrivate::RowSecurity(relation.display())),
             None => Verdict::Public(self),
         }
     }

@@ -65,6 +65,8 @@ pub struct Entry {
     pub etag: Bytes,
     /// Its address.
     pub path: Bytes,
+    /// The position in its version.
+    pub lsn: Bytes,
     /// What copies of it are purged by elsewhere.
     pub purge: Bytes,
     packed: Packed,
@@ -128,6 +130,7 @@ impl Entry {
             // Written once: each request needs them.
             etag: format!("\"{hash}:{version}\"").into(),
             path: format!("/q/{hash}/{version}").into(),
+            lsn: lsn.to_string().into(),
             hash,
             version,
             format: draft.format,

@@ -18,7 +18,7 @@ mod snapshot;
 mod text;
 mod touch;
 
-pub use analysis::{Analysis, Evidence, Private, Unkept, Verdict, WhyPrivate};
+pub use analysis::{Analysis, Evidence, Unkept, Verdict, WhyPrivate};
 pub use claims::ClaimsRead;
 pub use dependence::{
     OPAQUE_SQL, PARTITIONS_SQL, POLICIES_SQL, ROW_KEYS_SQL, Written, key_columns,

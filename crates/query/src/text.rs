@@ -175,6 +175,23 @@ impl Text {
         Ok(text)
     }
 
+    /// Bytes it takes, about: names are in several sets, and constants beside the text.
+    pub fn weight(&self) -> usize {
+        let sets = [
+            &self.called,
+            &self.certainly_called,
+            &self.attributes,
+            &self.attributes_of_values,
+            &self.names,
+            &self.types,
+            &self.operators,
+            &self.session_words,
+        ];
+        let names = sets.into_iter().flatten().map(|name| 48 + name.len());
+        let pinned = self.one_table.as_ref().map_or(0, |one| one.pinned.len());
+        512 + 2 * self.sql.len() + names.sum::<usize>() + 128 * pinned
+    }
+
     /// Whether a text that is put together could be read as a date: `('no' || 'w')::date`. The type, if so.
     fn built_moment(&self, tokens: &[(Token, Range<usize>)]) -> Option<String> {
         let is_text = |token: &Token| matches!(token, Token::Text(_));

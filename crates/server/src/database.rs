@@ -33,7 +33,7 @@ use crate::events::EventHub;
 use crate::identity::run_mode;
 use crate::job_watch::JobWatch;
 use crate::live::LiveHub;
-use crate::query::{Analyses, Shelf};
+use crate::query::{Analyses, Shelf, Texts};
 use crate::revocation::{self, Served};
 use crate::stores::{EngineSql, StoredKeys, StoredTokens};
 use crate::streams::Streams;
@@ -64,6 +64,7 @@ pub struct Database {
     api_tokens: Arc<ApiTokens>,
     verifier: Arc<Verifier>,
     pub(crate) analyses: Analyses,
+    pub(crate) texts: Texts,
     /// What is committed, if this process reads it, or could hear it from the one that does.
     pub(crate) feed: Option<Feed>,
     /// Answers for everybody, if there are any.
@@ -200,7 +201,7 @@ impl Database {
         let public = config.queries == Queries::Public && config.anonymous.is_some();
         // Where nothing is followed nothing is kept, but cursors of other processes are answered.
         let feed = shared.feed.clone().unwrap_or_default();
-        let shelf = public.then(|| Shelf::new(feed, config.query_cache.bytes));
+        let shelf = public.then(|| Shelf::new(feed, &config.query_cache));
         let live = config.live;
         let database = Arc::new(Self {
             config,
@@ -224,6 +225,7 @@ impl Database {
             api_tokens,
             verifier,
             analyses: Analyses::default(),
+            texts: Texts::default(),
             live: LiveHub::new(shared.feed.clone(), live),
             feed: shared.feed,
             shelf,

@@ -16,6 +16,7 @@ mod outcome;
 mod packed;
 mod since;
 mod sources;
+mod texts;
 
 pub(crate) use analyses::{Analyses, Asking, Found};
 pub(crate) use asked::{Asked, Wanted};
@@ -26,6 +27,7 @@ pub(crate) use outcome::{could_be_stale, to_caller};
 pub(crate) use packed::body as packed_body;
 pub(crate) use since::{Since, seen, settled};
 pub(crate) use sources::Source;
+pub(crate) use texts::Texts;
 
 use std::sync::Arc;
 
@@ -104,24 +106,22 @@ pub(crate) async fn decide(session: &Session, asked: &Asked) -> Result<Decision,
     {
         // Whoever asks pays for the look: others without a token must not stand in his way.
         let found = analyses::find(&anonymous, session, &asked.text).await?;
-        match found.verdict() {
+        why = match found.verdict()? {
+            Verdict::Public(_) if nobody => None,
             // The anonymous role's answer would be another one than that of the caller's role.
-            Ok(Verdict::Public(analysis)) if !nobody && analysis.depends_on_caller().is_some() => {
-                why = analysis
-                    .depends_on_caller()
-                    .cloned()
-                    .map(WhyPrivate::Caller);
+            Verdict::Public(analysis) => {
+                let caller = analysis.depends_on_caller();
+                caller.cloned().map(WhyPrivate::Caller)
             }
-            Ok(Verdict::Public(_)) => {
-                return Ok(Decision {
-                    scope: Scope::Public,
-                    session: anonymous,
-                    found,
-                    why: None,
-                });
-            }
-            Ok(Verdict::Private(private)) => why = Some(private.why),
-            Err(problem) => return Err(problem),
+            Verdict::Private(why) => Some(why),
+        };
+        if why.is_none() {
+            return Ok(Decision {
+                scope: Scope::Public,
+                session: anonymous,
+                found,
+                why,
+            });
         }
     }
     if nobody {
@@ -157,7 +157,7 @@ pub(crate) async fn answer(
     {
         return Ok(answer);
     }
-    let asked = wanted.read()?;
+    let asked = session.database.texts.read(wanted)?;
     // Once more if a table has changed since it was looked at.
     for last in [false, true] {
         let decision = decide(session, &asked).await?;

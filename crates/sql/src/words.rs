@@ -1,5 +1,8 @@
 //! Lists of words.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
 /// Words that are refused wherever they stand unquoted.
 pub(crate) const DYNAMIC: &[&str] = &["execute", "prepare", "deallocate"];
 
@@ -182,20 +185,22 @@ pub(crate) const SYNTAX: &[&str] = &[
 
 /// Whether a function of this name is one of PostgreSQL's own that are known to be harmless.
 pub fn is_harmless_builtin(name: &str) -> bool {
-    BUILTINS.lines().any(|builtin| builtin == name)
+    BUILTINS.contains(name)
 }
 
 /// One name a line.
-const BUILTINS: &str = include_str!("builtins.txt");
+static BUILTINS: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| include_str!("builtins.txt").lines().collect());
 
 /// Whether a function of this name is one of PostgreSQL's own that are not known to be harmless and can be called with
 /// one value, so that a point in front of the name is enough.
 pub(crate) fn takes_one_value(name: &str) -> bool {
-    UNARY.lines().any(|builtin| builtin == name)
+    UNARY.contains(name)
 }
 
 /// One name a line; of all versions.
-const UNARY: &str = include_str!("unary.txt");
+static UNARY: LazyLock<HashSet<&str>> =
+    LazyLock::new(|| include_str!("unary.txt").lines().collect());
 
 /// Whether a function of this name is dangerous in any schema.
 pub fn is_dangerous(name: &str) -> bool {
@@ -216,11 +221,11 @@ mod tests {
 
     #[test]
     fn the_list_of_builtins_holds_nothing_dangerous() {
-        for name in BUILTINS.lines() {
+        for name in BUILTINS.iter() {
             assert!(!is_dangerous(name), "{name}");
             assert!(!name.contains("to_xml"), "{name}");
         }
-        for name in UNARY.lines() {
+        for name in UNARY.iter() {
             assert!(!is_harmless_builtin(name), "{name}");
         }
         assert!(is_harmless_builtin("upper"));

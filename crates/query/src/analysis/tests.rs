@@ -41,7 +41,7 @@ fn row_security_makes_a_query_private() {
     secured.row_security = true;
     let analysis = concluded("select a from x", vec![relation("open"), secured]).expect("runs");
     let why = match analysis.scope() {
-        Verdict::Private(private) => private.why,
+        Verdict::Private(why) => why,
         Verdict::Public(_) => panic!("public"),
     };
     assert_eq!(why, WhyPrivate::RowSecurity("api.secured".into()));

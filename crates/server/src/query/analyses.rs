@@ -1,20 +1,21 @@
 //! What is known of texts, kept for as long as nothing in the catalog changes.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use moka::future::Cache;
 use rolegate_model::{CredentialKind, ErrorCode};
+use rolegate_pg::Statement;
 use rolegate_pg::own::OwnPoolError;
 use rolegate_pg::session::{Reply, SessionError};
 use rolegate_pg::wire::DbError;
 use rolegate_query::cache::Catalog;
 use rolegate_query::{
     Analysis, CLOSED_SQL, Evidence, FUNCTIONS_SQL, Found as Function, Identity, OPERATORS_SQL,
-    Private, RELATIONS_SQL, Refusal, Relation, Text, Verdict, WhyPrivate, explain, judge, locks,
-    probe,
+    RELATIONS_SQL, Refusal, Relation, Text, Verdict, WhyPrivate, explain, judge, locks, probe,
+    rows,
 };
 
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
@@ -63,6 +64,8 @@ pub(crate) struct Found {
     catalog: Catalog,
     /// It was asked for before.
     known: AtomicBool,
+    /// The statement that gives the rows and stays prepared, once it was needed.
+    prepared: OnceLock<Statement>,
 }
 
 /// Why a text does not run in an identity.
@@ -84,7 +87,7 @@ impl Default for Analyses {
             .max_capacity(MOST_BYTES)
             .weigher(|key: &Key, found: &Arc<Found>| {
                 let known = found.outcome.as_ref().map_or(0, Analysis::weight);
-                u32::try_from(key.sql.len() + BYTES_BESIDE + known).unwrap_or(u32::MAX)
+                u32::try_from(2 * key.sql.len() + BYTES_BESIDE + known).unwrap_or(u32::MAX)
             })
             .build();
         Self {
@@ -117,15 +120,23 @@ impl Found {
         self.known.load(Ordering::Relaxed)
     }
 
+    /// The statement that gives the rows of `text`, which this is about, without its parameters.
+    pub(super) fn rows(&self, text: &Text, prepared: bool) -> Result<Statement, &Stopped> {
+        let columns = &self.analysis()?.columns;
+        if !prepared {
+            return Ok(rows(text, columns, None));
+        }
+        let make = || rows(text, columns, Some(&self.catalog));
+        Ok(self.prepared.get_or_init(make).clone())
+    }
+
     /// What it means that the anonymous role may or may not run it.
-    pub(super) fn verdict(&self) -> Result<Verdict, Problem> {
+    pub(super) fn verdict(&self) -> Result<Verdict<'_>, Problem> {
         match &self.outcome {
-            Ok(analysis) => Ok(analysis.clone().scope()),
+            Ok(analysis) => Ok(analysis.scope()),
             // With a token it may be asked.
             Err(Stopped::Refused(refusal @ Refusal::NeedsToken(_))) => {
-                Ok(Verdict::Private(Private {
-                    why: WhyPrivate::NeedsToken(refusal.clone()),
-                }))
+                Ok(Verdict::Private(WhyPrivate::NeedsToken(refusal.clone())))
             }
             Err(Stopped::Refused(refusal)) => Err(outcome::refused(refusal)),
             // A mistake in the text itself; nothing was looked up yet.
@@ -134,11 +145,9 @@ impl Found {
             }
             Err(Stopped::Database {
                 sqlstate, message, ..
-            }) => Ok(Verdict::Private(Private {
-                why: WhyPrivate::Refused {
-                    sqlstate: sqlstate.clone(),
-                    message: message.clone(),
-                },
+            }) => Ok(Verdict::Private(WhyPrivate::Refused {
+                sqlstate: sqlstate.clone(),
+                message: message.clone(),
             })),
         }
     }
@@ -170,6 +179,7 @@ pub(super) async fn find(
                 outcome,
                 catalog,
                 known: AtomicBool::new(false),
+                prepared: OnceLock::new(),
             }))
         })
         .await;
@@ -222,7 +232,7 @@ async fn find_out(
         }));
     }
     let operators = catalog.operators(text).await?;
-    let with_nulls = |statement: rolegate_pg::Statement| {
+    let with_nulls = |statement: Statement| {
         (0..text.parameters).fold(statement, |statement, _| statement.param(0, None::<Bytes>))
     };
     let statements = vec![with_nulls(explain(text)), with_nulls(probe(text)), locks()];

@@ -1,5 +1,7 @@
 //! What a request asks for.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use rolegate_model::ErrorCode;
 use rolegate_query::{Refusal, Text, moment};
@@ -24,7 +26,7 @@ pub(crate) struct Wanted {
 /// A query with its parameters, as far as its text tells.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) text: Text,
+    pub(crate) text: Arc<Text>,
     pub(crate) params: Vec<Option<Bytes>>,
 }
 
@@ -101,6 +103,11 @@ impl Wanted {
     /// Reads the text. Nothing is asked of the database yet.
     pub(crate) fn read(&self) -> Result<Asked, Problem> {
         let text = Text::read(&self.sql).map_err(|refusal| outcome::refused(&refusal))?;
+        self.asked(Arc::new(text))
+    }
+
+    /// With its text, that was read.
+    pub(super) fn asked(&self, text: Arc<Text>) -> Result<Asked, Problem> {
         if self.params.len() != text.parameters {
             return Err(outcome::refused(&Refusal::Parameters {
                 expected: text.parameters,

@@ -3,7 +3,7 @@
 use rolegate_model::ErrorCode;
 use rolegate_pg::Statement;
 use rolegate_pg::session::Rows;
-use rolegate_query::{Snapshot, rows, seen};
+use rolegate_query::{Snapshot, seen};
 use rolegate_replication::Lsn;
 
 use super::{Asked, Found, outcome};
@@ -53,9 +53,8 @@ pub(super) fn statement(
     found: &Found,
     prepared: bool,
 ) -> Result<Statement, Problem> {
-    let analysis = found.analysis().map_err(outcome::to_caller)?;
-    let catalog = found.catalog();
-    let statement = rows(&asked.text, &analysis.columns, prepared.then_some(&catalog));
+    let statement = found.rows(&asked.text, prepared);
+    let statement = statement.map_err(outcome::to_caller)?;
     // The server infers the types, as it did when it was asked about the text.
     Ok(asked.params.iter().fold(statement, |statement, param| {
         statement.param(0, param.clone())

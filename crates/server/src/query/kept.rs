@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use rolegate_model::ErrorCode;
 use rolegate_query::cache::{Cache, Entry, Hash};
 use rolegate_query::encode::Format;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::flights::Flights;
 use super::sources::Sources;
 use super::{Answer, Wanted, since};
+use crate::config::QueryCache;
 use crate::database::Database;
 use crate::metrics::{QUERY_CACHE, QUERY_CACHE_BYTES, QUERY_CACHE_ENTRIES};
 use crate::problem::Problem;
@@ -28,6 +30,10 @@ pub(crate) struct Shelf {
     pub(crate) cache: Arc<Cache>,
     pub(super) flights: Flights<Hash, Result<Option<Made>, Problem>>,
     pub(super) sources: Sources,
+    /// `Cache-Control` of answers at their own address, whose rows never change.
+    pub(crate) lasting: HeaderValue,
+    /// `Cache-Control` of answers at the address of their query.
+    pub(crate) fresh: HeaderValue,
     looking: tokio::sync::Mutex<()>,
 }
 
@@ -45,9 +51,17 @@ pub(super) enum Made {
 }
 
 impl Shelf {
-    pub(crate) fn new(feed: Feed, most: usize) -> Self {
+    pub(crate) fn new(feed: Feed, bounds: &QueryCache) -> Self {
+        let [lasting, fresh, stale] =
+            [bounds.max_age, bounds.fresh, bounds.stale].map(|time| time.as_secs());
+        // Written once: each answer has one of them.
+        let header = |text: String| HeaderValue::try_from(text).expect("it is ASCII");
         Self {
-            cache: Cache::new(feed, most),
+            cache: Cache::new(feed, bounds.bytes),
+            lasting: header(format!("public, max-age={lasting}")),
+            fresh: header(format!(
+                "public, max-age={fresh}, stale-while-revalidate={stale}"
+            )),
             flights: Flights::default(),
             sources: Sources::default(),
             looking: tokio::sync::Mutex::default(),

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderValue, header};
+use percent_encoding::percent_decode_str;
 use rolegate_model::ErrorCode;
 use rolegate_query::cache::{Digest, Entry, Hash, Version};
 use rolegate_query::encode::Format;
 use rolegate_replication::Feed;
 
-use super::query::{LSN, SCOPE, finish, media_type, put, put_purge, put_shared, unless_unchanged};
+use super::query::{LSN, SCOPE, finish, media_type, put_purge, put_shared, unless_unchanged};
 use crate::call::Session;
 use crate::database::Database;
-use crate::extract::PathParts;
 use crate::identity;
 use crate::problem::Problem;
 use crate::query::{self, Answer, Scope, Source};
@@ -24,12 +24,13 @@ use crate::router::App;
 
 pub(crate) async fn get(
     State(app): State<App>,
-    PathParts((hash, version)): PathParts<(String, String)>,
     Extension(context): Extension<RequestContext>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response {
+    // As it came: an extractor for the headers would copy all of them.
+    let asked = request.into_parts().0;
     let answer = async {
-        let (Ok(hash), Ok(version)) = (hash.parse(), version.parse()) else {
+        let Some((hash, version)) = address(asked.uri.path()) else {
             return Err(Problem::new(ErrorCode::NotFound)
                 .message("This is no address of an answer.")
                 .hint("Follow the Location that POST /query gives."));
@@ -38,13 +39,13 @@ pub(crate) async fn get(
         Ok(match found {
             Found::Here(database, entry) => {
                 // Of two positions with the same bytes each is an address of its own.
-                let etag = if entry.version == version {
-                    entry.etag.clone()
+                let (etag, lsn) = if entry.version == version {
+                    (entry.etag.clone(), entry.lsn.clone())
                 } else {
-                    etag_of(hash, &version)
+                    (etag_of(hash, &version), version.lsn.to_string().into())
                 };
-                let response = unless_unchanged(&entry, &etag, &headers).await;
-                named(response, &database, &version, &entry.purge)
+                let response = unless_unchanged(&entry, &etag, &asked.headers).await;
+                named(response, &database, &lsn, &entry.purge)
             }
             Found::Same {
                 database,
@@ -56,7 +57,8 @@ pub(crate) async fn get(
                 let mut response =
                     ([(header::CONTENT_TYPE, media_type(format))], body).into_response();
                 put_shared(response.headers_mut(), header::ETAG, &etag);
-                let mut response = named(response, &database, &version, &purge);
+                let lsn = version.lsn.to_string().into();
+                let mut response = named(response, &database, &lsn, &purge);
                 if database.feed.as_ref().and_then(Feed::epoch).is_none() {
                     response.headers_mut().remove(LSN);
                 }
@@ -66,6 +68,21 @@ pub(crate) async fn get(
         })
     };
     finish(answer.await, &context)
+}
+
+/// What the path `/q/{hash}/{version}` names. None of its characters has to be coded, and who does so all the same
+/// means the same.
+fn address(path: &str) -> Option<(Hash, Version)> {
+    if path.contains('%') {
+        let plain = percent_decode_str(path).decode_utf8().ok()?;
+        return if plain.contains('%') {
+            None
+        } else {
+            address(&plain)
+        };
+    }
+    let (hash, version) = path.strip_prefix("/q/")?.split_once('/')?;
+    Some((hash.parse().ok()?, version.parse().ok()?))
 }
 
 enum Found {
@@ -183,21 +200,13 @@ fn etag_of(hash: Hash, version: &Version) -> Bytes {
 }
 
 /// Under its name, for as long as caches like.
-fn named(
-    mut response: Response,
-    database: &Database,
-    version: &Version,
-    purge: &Bytes,
-) -> Response {
-    let seconds = database.config.query_cache.max_age.as_secs();
+fn named(mut response: Response, database: &Database, lsn: &Bytes, purge: &Bytes) -> Response {
     let headers = response.headers_mut();
-    put(
-        headers,
-        header::CACHE_CONTROL,
-        &format!("public, max-age={seconds}"),
-    );
+    if let Some(shelf) = &database.shelf {
+        headers.insert(header::CACHE_CONTROL, shelf.lasting.clone());
+    }
     put_purge(headers, &database.config, purge);
-    put(headers, LSN, &version.lsn.to_string());
+    put_shared(headers, LSN, lsn);
     headers.insert(SCOPE, HeaderValue::from_static(Scope::Public.as_str()));
     response
 }

@@ -18,6 +18,7 @@ use super::session::prefers;
 use super::{body, query_live, session};
 use crate::call::Session;
 use crate::config::DatabaseConfig;
+use crate::database::Database;
 use crate::extract::QueryPairs;
 use crate::problem::Problem;
 use crate::query::{self, Answer, Scope, Since, Wanted};
@@ -81,7 +82,7 @@ pub(crate) async fn get(
         let answer = ask(&session, &wanted, &headers).await?;
         Ok(match answer {
             Answer::Kept { entry, current } => {
-                fresh(&entry, current, &headers, &session.database.config).await
+                fresh(&entry, current, &headers, &session.database).await
             }
             Answer::Once { scope, body, .. } => once(scope, body, format(&headers)),
         })
@@ -153,18 +154,16 @@ async fn fresh(
     entry: &Arc<Entry>,
     current: Option<Lsn>,
     asked: &HeaderMap,
-    config: &DatabaseConfig,
+    database: &Database,
 ) -> Response {
     let mut response = unless_unchanged(entry, &entry.etag, asked).await;
     let headers = response.headers_mut();
     // Who has written something is not to get what a cache has had before.
     headers.append(header::VARY, HeaderValue::from_static(Since::HEADERS));
-    if current.is_some() && !Since::is_in(asked) {
-        let bounds = config.query_cache;
-        let (fresh, stale) = (bounds.fresh.as_secs(), bounds.stale.as_secs());
-        let kept = format!("public, max-age={fresh}, stale-while-revalidate={stale}");
-        put(headers, header::CACHE_CONTROL, &kept);
-        put_purge(headers, config, &entry.purge);
+    let shelf = database.shelf.as_ref();
+    if let Some(shelf) = shelf.filter(|_| current.is_some() && !Since::is_in(asked)) {
+        headers.insert(header::CACHE_CONTROL, shelf.fresh.clone());
+        put_purge(headers, &database.config, &entry.purge);
     } else {
         // There is a newer one already, or it was made for who has written something.
         headers.insert(header::CACHE_CONTROL, NO_STORE);
@@ -230,7 +229,7 @@ pub(super) fn media_type(format: Format) -> HeaderValue {
     HeaderValue::from_static(format.media_type())
 }
 
-pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     // Made of hexadecimal digits and our own words.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
