@@ -1,6 +1,7 @@
 //! The configuration file and its place in the process: one typed tree, file < environment <
 //! flags, unknown keys refused.
 
+mod address;
 mod bounds;
 mod build;
 mod callbacks;
@@ -16,7 +17,8 @@ mod reference;
 mod replication;
 mod tree;
 
-pub(crate) use build::{endpoint_of, is_loopback, password_target, plan, read_seal_key};
+pub(crate) use address::{endpoint_of, is_loopback, password_target};
+pub(crate) use build::{plan, read_seal_key};
 pub(crate) use callbacks::{
     Callbacks as CallbacksSection, CallbacksSurface, Flags as CallbacksFlags, callbacks,
     surface as callbacks_surface,

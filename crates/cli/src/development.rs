@@ -259,6 +259,7 @@ fn database_config(server: &Server, names: &Names, people: &[Person]) -> Databas
         },
         endpoint,
         direct: None,
+        standby: None,
     }
 }
 

@@ -26,6 +26,9 @@ pub struct StreamConfig {
     pub database: Arc<str>,
     /// How to reach it.
     pub connect: Connect,
+    /// The same database on a standby that decodes the log instead, under the same login. Everything that is written
+    /// is written through `connect`.
+    pub standby: Option<Endpoint>,
     /// Statements for its schema.
     pub sql: Arc<EngineSql>,
     /// The schema's name: also that of the publication, and the prefix of our messages.
@@ -41,12 +44,26 @@ pub struct StreamConfig {
 }
 
 impl StreamConfig {
+    /// Who reads, and where it is decoded if that is somewhere else.
+    pub(crate) fn reader(&self) -> String {
+        match &self.standby {
+            None => self.name.clone(),
+            Some(standby) => format!("{}, decoded on {}", self.name, standby.address),
+        }
+    }
+
+    /// The server that decodes.
+    pub(crate) fn source(&self) -> &Endpoint {
+        self.standby.as_ref().unwrap_or(&self.connect.endpoint)
+    }
+
     /// With the usual bounds.
     pub fn new(database: &str, connect: Connect, schema: &str, role_prefix: &str) -> Self {
         Self {
             name: format!("rolegate {}", std::process::id()),
             database: database.into(),
             connect,
+            standby: None,
             sql: EngineSql::new(schema),
             schema: schema.to_owned(),
             role_prefix: role_prefix.to_owned(),

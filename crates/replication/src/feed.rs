@@ -194,6 +194,29 @@ impl Feed {
         }
     }
 
+    /// Returns when the stream has come to `lsn`, and has nobody do anything for that.
+    pub(crate) async fn comes_to(&self, lsn: Lsn) {
+        self.until(|ring| ring.passed() >= lsn).await;
+    }
+
+    /// Returns when this process reads and follows.
+    pub(crate) async fn is_read(&self) {
+        self.until(|ring| ring.own_status() == Status::Following)
+            .await;
+    }
+
+    async fn until(&self, holds: impl Fn(&Ring) -> bool) {
+        let mut version = self.0.version.subscribe();
+        loop {
+            version.mark_unchanged();
+            if holds(&self.ring()) {
+                return;
+            }
+            // The sender lives as long as this does.
+            let _ = version.changed().await;
+        }
+    }
+
     /// Has the stream come up to `lsn`, also if nothing is committed.
     pub(crate) fn ask(&self, lsn: Lsn) {
         self.0.wanted.fetch_max(lsn.0, Ordering::AcqRel);

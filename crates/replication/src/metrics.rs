@@ -101,11 +101,19 @@ pub(crate) fn interruption(database: &Arc<str>) {
     clippy::cast_precision_loss,
     reason = "a gauge of bytes needs no last digit"
 )]
-pub(crate) fn slot(database: &Arc<str>, lag: u64, retained: i64, room: Option<i64>) {
+pub(crate) fn lag(database: &Arc<str>, bytes: u64) {
+    gauge!("rolegate_change_stream_lag_bytes", "database" => Arc::clone(database))
+        .set(bytes as f64);
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a gauge of bytes needs no last digit"
+)]
+pub(crate) fn slot(database: &Arc<str>, retained: i64, room: Option<i64>) {
     let set = |name: &'static str, value: f64| {
         gauge!(name, "database" => Arc::clone(database)).set(value);
     };
-    set("rolegate_change_stream_lag_bytes", lag as f64);
     set(
         "rolegate_change_stream_retained_bytes",
         retained.max(0) as f64,

@@ -2,18 +2,22 @@
 //!
 //! The leader's session is a plain one of the replicator. It holds the lock, says up to where was read, and
 //! looks at the slot; the server ends it when it is silent for a quarter of a minute. The stream
-//! itself is a second connection, which the server ends in the same time. A leader that hangs loses both.
+//! itself is a second connection, which the server ends in the same time. A leader that hangs loses both. Where a
+//! standby decodes, that second connection leads there, and a third one asks it whether it still is one.
 
 mod begin;
 mod error;
+mod server;
 mod session;
+mod standby;
 mod stream;
+mod told;
 mod upkeep;
 
 use std::convert::Infallible;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +26,7 @@ use crate::feed::{Feed, Leading};
 use crate::lsn::Lsn;
 use crate::metrics;
 use crate::status::{Status, Unready};
+use begin::Beginning;
 use session::Session;
 
 pub use error::StreamError;
@@ -196,17 +201,38 @@ async fn once(
     memory: &mut Memory,
     stored: &watch::Sender<Lsn>,
 ) -> Result<Infallible, StreamError> {
-    let stream = begin::begin(config, session, feed, memory, stored).await?;
-    let Some(relay) = &config.relay else {
-        return stream.follow(config, feed).await;
+    let Beginning { stream, watch } = begin::begin(config, session, feed, memory, stored).await?;
+    let reading = async {
+        let Some(watch) = watch else {
+            return stream.follow(None, config, feed).await;
+        };
+        let (through, came) = mpsc::channel(standby::HELD);
+        let (never, ..) = tokio::try_join!(
+            stream.follow(Some(through), config, feed),
+            watch.pass_on(came, config, feed),
+            standby::fall_behind(session, feed),
+        )?;
+        match never {}
     };
-    // It is offered as long as this is followed, and not longer.
+    tokio::select! {
+        ended = reading => ended,
+        failed = pass_on(config, session, feed) => failed,
+    }
+}
+
+/// Offers it to other processes as long as it is followed, and not longer.
+async fn pass_on(
+    config: &StreamConfig,
+    session: &Session,
+    feed: &Feed,
+) -> Result<Infallible, StreamError> {
+    let Some(relay) = &config.relay else {
+        return std::future::pending().await;
+    };
+    feed.is_read().await;
     let offer = relay.offer(&config.database, feed)?;
     session.offer_relay(&offer).await?;
-    tokio::select! {
-        ended = stream.follow(config, feed) => ended,
-        never = offer.pass_on_questions() => match never {},
-    }
+    Ok(offer.pass_on_questions().await)
 }
 
 impl Memory {

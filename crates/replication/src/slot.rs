@@ -18,11 +18,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Overview {
     /// `wal_level` of the server; there is a stream only with `logical`.
     pub wal_level: String,
-    /// `max_slot_wal_keep_size` of the server; `-1` is no limit.
+    /// `max_slot_wal_keep_size` of the server that decodes; `-1` is no limit.
     pub max_slot_wal_keep_size: String,
     /// Whether there is a publication with its event triggers.
     pub published: bool,
-    /// The slot.
+    /// The standby that decodes, if one was named.
+    pub standby: Option<Standby>,
+    /// The slot, on the server that decodes.
     pub slot: Option<Slot>,
     /// The epoch; `None` if there never was a stream.
     pub epoch: Option<String>,
@@ -55,39 +57,67 @@ pub struct Slot {
     pub room_bytes: Option<i64>,
 }
 
+/// A standby that decodes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standby {
+    /// Whether it still is one.
+    pub in_recovery: bool,
+    /// `hot_standby_feedback`, without which the slot is lost again and again.
+    pub hot_standby_feedback: bool,
+    /// Bytes that the primary has written and it has not replayed.
+    pub late_bytes: Option<i64>,
+}
+
 impl Overview {
     /// Whether changes arrive.
     pub fn is_well(&self) -> bool {
         let slot = self.slot.as_ref();
+        let standby = self.standby.as_ref();
         self.published
             && self.reads
+            && standby.is_none_or(|standby| standby.in_recovery && standby.hot_standby_feedback)
             && slot.is_some_and(|slot| slot.active && slot.wal_status.as_deref() != Some("lost"))
     }
 }
 
-/// Looks. Any connection whose role may call `change_stream_state`.
+/// Looks. Any connection whose role may call `change_stream_state`, and one to the standby if that decodes.
 pub async fn overview(
     client: &Client,
+    standby: Option<&Client>,
     of: &Installation,
     role_prefix: &str,
 ) -> Result<Overview, tokio_postgres::Error> {
     let sql = EngineSql::new(&of.schema).of(include_str!("slot/overview.sql"));
-    let row = client.query_one(&sql, &[&of.schema, &role_prefix]).await?;
-    let slot = match row.try_get("slot_name")? {
+    let row = client.query_one(&sql, &[&of.schema]).await?;
+    let written: &str = row.try_get("written")?;
+    let decodes = standby.unwrap_or(client);
+    let there = decodes
+        .query_one(include_str!("slot/slot.sql"), &[&role_prefix, &written])
+        .await?;
+    let slot = match there.try_get("slot_name")? {
         Some(name) => Some(Slot {
             name,
-            active: row.try_get("active")?,
-            wal_status: row.try_get("wal_status")?,
-            retained_bytes: row.try_get("retained_bytes")?,
-            behind_bytes: row.try_get("behind_bytes")?,
-            room_bytes: row.try_get("room_bytes")?,
+            active: there.try_get("active")?,
+            wal_status: there.try_get("wal_status")?,
+            retained_bytes: there.try_get("retained_bytes")?,
+            behind_bytes: there.try_get("behind_bytes")?,
+            room_bytes: there.try_get("room_bytes")?,
+        }),
+        None => None,
+    };
+    let standby = match standby {
+        Some(_) => Some(Standby {
+            in_recovery: there.try_get("in_recovery")?,
+            hot_standby_feedback: there.try_get("feeds_back")?,
+            late_bytes: there.try_get("late_bytes")?,
         }),
         None => None,
     };
     Ok(Overview {
         wal_level: row.try_get("wal_level")?,
-        max_slot_wal_keep_size: row.try_get("max_slot_wal_keep_size")?,
+        max_slot_wal_keep_size: there.try_get("max_slot_wal_keep_size")?,
         published: row.try_get("published")?,
+        standby,
         slot,
         epoch: row.try_get("epoch")?,
         reason: row.try_get("reason")?,

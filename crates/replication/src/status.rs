@@ -27,7 +27,8 @@ pub enum Unready {
     /// The server does not write what can be decoded.
     #[error(
         "wal_level is not logical, so there is no change stream; everything else works. To have it: \
-         alter system set wal_level = 'logical', and restart the server"
+         alter system set wal_level = 'logical', and restart the server; the same on the standby, if standby_url \
+         names one"
     )]
     WalLevel,
     /// A reader that stops would fill the server's disk.
@@ -45,11 +46,36 @@ pub enum Unready {
     NotPublished,
     /// The server takes no writes.
     #[error(
-        "this server is a standby, which the change stream can't be read from: the reader holds its lock in the \
-         database and writes down there how far it is; name the primary in the database's url or direct_url. When \
-         this one is promoted the stream begins with a new epoch"
+        "this server is a standby, which the change stream can't be read from alone: the reader holds its lock in \
+         the database and writes down there how far it is; name the primary in the database's url or direct_url, \
+         and a standby that is to decode in standby_url. When this one is promoted the stream begins with a new epoch"
     )]
     Standby,
+    /// The standby can't decode.
+    #[error(
+        "standby_url leads to a server older than PostgreSQL 16, which can't decode on a standby; take standby_url \
+         out, and the primary decodes"
+    )]
+    OldStandby,
+    /// The server that is to decode is none.
+    #[error(
+        "standby_url leads to a server that is no standby: it was promoted, or is the primary; name a standby of the \
+         server in url or direct_url, or take standby_url out, and that one decodes"
+    )]
+    NoStandby,
+    /// It follows another server, or another history of this one.
+    #[error(
+        "standby_url leads to a standby of another server than url or direct_url, or to one that did not come along \
+         when its primary changed; name a standby of that server, or make this one follow it"
+    )]
+    OtherStandby,
+    /// The primary would remove what decoding needs.
+    #[error(
+        "hot_standby_feedback is off on the standby that standby_url names, so the primary would remove rows of the \
+         catalog that decoding needs, and the slot would be lost again and again; run there: \
+         alter system set hot_standby_feedback = on; select pg_reload_conf()"
+    )]
+    NoFeedback,
     /// The schema is older than this program.
     #[error("the schema has no change stream yet; run: rolegate migrate")]
     NotMigrated,

@@ -78,6 +78,8 @@ pub struct DatabaseConfig {
     pub endpoint: Endpoint,
     /// Another way to the same database, past a pooler; for what needs a session that lasts.
     pub direct: Option<Endpoint>,
+    /// The same database on a standby that decodes the change stream.
+    pub standby: Option<Endpoint>,
     /// Exposed schemas; the first is the default of method names.
     pub schemas: Vec<String>,
     /// Schema of our own objects.

@@ -4,26 +4,46 @@ use std::os::unix::fs::{MetadataExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use rolegate_pg::cluster::SocketEndpoint;
+use rolegate_pg::cluster::{Cluster, SocketEndpoint};
 use rolegate_pg::wire::{Address, Endpoint};
 use tokio::process::{Child, Command};
 use tokio_postgres::Client;
 
 use crate::own_server::OwnServer;
 
-/// A server that follows another one, which waits for it with each commit. It ends when this is dropped.
+/// A server that follows another one. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Standby {
-    _process: Child,
+    process: Child,
+    command: Command,
     sockets: SocketEndpoint,
     /// Where clients connect: the sockets of the server that they are to reach.
     way: PathBuf,
 }
 
 impl Standby {
-    /// Stops the server, copies it, starts both, and waits until what is committed is on both.
+    /// The same as [`Standby::trailing`], and then the server waits for it with each commit.
     pub async fn of(server: &mut OwnServer, directory: &Path) -> Self {
-        let cluster = &mut server.provisioned.cluster;
+        let standby = Self::trailing(server, directory).await;
+        let cluster = &server.provisioned.cluster;
+        let superuser = cluster.endpoint().connect("postgres", "postgres").await;
+        let superuser = superuser.expect("the superuser logs in");
+        let reload = "select pg_reload_conf()";
+        for sql in ["alter system set synchronous_standby_names = '*'", reload] {
+            superuser.batch_execute(sql).await.expect(sql);
+        }
+        let waits = "select exists (select from pg_stat_replication where sync_state = 'sync')";
+        eventually(&superuser, waits).await;
+        standby
+    }
+
+    /// Stops the server, copies it, starts both, and waits until the copy follows.
+    pub async fn trailing(server: &mut OwnServer, directory: &Path) -> Self {
+        Self::behind(&mut server.provisioned.cluster, directory).await
+    }
+
+    /// The same of any cluster.
+    pub async fn behind(cluster: &mut Cluster, directory: &Path) -> Self {
         cluster.stop().await.expect("it stops");
         let (data, copy) = (cluster.data_dir(), directory.join("standby"));
         let owner = std::fs::metadata(&data).expect("the data directory");
@@ -57,7 +77,8 @@ impl Standby {
         superuser.batch_execute(reload).await.expect(reload);
 
         let (from, port) = (cluster.socket_dir().display(), cluster.port());
-        let process = Command::new(cluster.binaries().directory.join("postgres"))
+        let mut command = Command::new(cluster.binaries().directory.join("postgres"));
+        command
             .arg("-D")
             .arg(&copy)
             .args(["-c", &format!("config_file={config}")])
@@ -75,20 +96,15 @@ impl Standby {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the standby starts");
+            .kill_on_drop(true);
+        let process = command.spawn().expect("the standby starts");
         let streams = "select exists (select from pg_stat_replication where state = 'streaming')";
         eventually(&superuser, streams).await;
-        for sql in ["alter system set synchronous_standby_names = '*'", reload] {
-            superuser.batch_execute(sql).await.expect(sql);
-        }
-        let waits = "select exists (select from pg_stat_replication where sync_state = 'sync')";
-        eventually(&superuser, waits).await;
         let way = directory.join("way");
         symlink(cluster.socket_dir(), &way).expect("our directory");
         Self {
-            _process: process,
+            process,
+            command,
             sockets: SocketEndpoint::new(sockets, port),
             way,
         }
@@ -116,6 +132,51 @@ impl Standby {
         }
     }
 
+    /// Where it lets people in.
+    pub fn sockets(&self) -> &SocketEndpoint {
+        &self.sockets
+    }
+
+    /// Its superuser, in a database.
+    pub async fn superuser(&self, database: &str) -> Client {
+        let superuser = self.sockets.connect("postgres", database).await;
+        superuser.expect("the superuser logs in to the standby")
+    }
+
+    /// Sets something that needs no restart, there alone, and waits until it is in force.
+    pub async fn set(&self, name: &str, value: &str) {
+        let superuser = self.superuser("postgres").await;
+        for sql in [
+            format!("alter system set {name} = '{value}'"),
+            "select pg_reload_conf()".into(),
+        ] {
+            superuser.batch_execute(&sql).await.expect(&sql);
+        }
+        let is = format!("select current_setting('{name}') = '{value}'");
+        eventually(&superuser, &is).await;
+    }
+
+    /// Kills it.
+    pub async fn kill(&mut self) {
+        let pid = self.process.id().expect("it runs");
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("an id"));
+        // As `immediate` of pg_ctl: its children end, too.
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGQUIT).expect("it runs");
+        self.process.wait().await.expect("it ends");
+    }
+
+    /// Starts it after that, and waits until it lets somebody in.
+    pub async fn start(&mut self) {
+        self.process = self.command.spawn().expect("the standby starts");
+        for _ in 0..1000 {
+            if self.sockets.connect("postgres", "postgres").await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("the standby does not come back");
+    }
+
     /// Connects by the way.
     pub async fn connect(
         &self,
@@ -128,8 +189,7 @@ impl Standby {
 
     /// The standby becomes a server that takes writes, and the way leads to it.
     pub async fn promote(&self) {
-        let superuser = self.sockets.connect("postgres", "postgres").await;
-        let superuser = superuser.expect("the superuser logs in to the standby");
+        let superuser = self.superuser("postgres").await;
         // Roles that were let in after it was started.
         for sql in ["select pg_reload_conf()", "select pg_promote()"] {
             superuser.batch_execute(sql).await.expect(sql);

@@ -68,6 +68,11 @@ impl Target {
         open(self.config()?).await
     }
 
+    /// Connects to another server that has the same logins, as the user of its URL.
+    pub(crate) async fn connect_to(&self, url: &str) -> anyhow::Result<Client> {
+        open(self.with_password(url.parse()?)?).await
+    }
+
     /// Connects as another login, with the same address.
     pub(crate) async fn connect_as(&self, login: &str) -> anyhow::Result<Client> {
         let mut config = self.config()?;
@@ -113,7 +118,7 @@ impl Target {
     }
 
     fn config(&self) -> anyhow::Result<tokio_postgres::Config> {
-        let mut config: tokio_postgres::Config = match (&self.data_dir, &self.url) {
+        let config: tokio_postgres::Config = match (&self.data_dir, &self.url) {
             (Some(data_dir), _) => Record::read(data_dir)?
                 .database_url
                 .parse()
@@ -121,6 +126,13 @@ impl Target {
             (None, Some(url)) => url.parse().context("--database")?,
             (None, None) => anyhow::bail!("--database or --data-dir is needed"),
         };
+        self.with_password(config)
+    }
+
+    fn with_password(
+        &self,
+        mut config: tokio_postgres::Config,
+    ) -> anyhow::Result<tokio_postgres::Config> {
         if let Some(path) = &self.password_file {
             config.password(read_password(path)?);
         }

@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use rolegate_pg::EngineSql;
 use rolegate_replication::publication::{self, Installation, Tables};
 use rolegate_replication::slot::{self, Overview};
 use rolegate_roles::names::Names;
+use tokio_postgres::Client;
 
 use super::connect::Target;
 use crate::logging::say;
@@ -25,6 +26,8 @@ const STATUS_EXAMPLES: &str = "\
 Examples:
   rolegate replication status --database postgresql://OPERATOR@db/app
   rolegate replication status --json --data-dir .rolegate
+  rolegate replication status --database postgresql://OPERATOR@db1/app \\
+      --standby postgresql://OPERATOR@db2/app
 
 Exit code 2 if no changes arrive.";
 
@@ -36,6 +39,8 @@ Examples:
 const DROP_EXAMPLES: &str = "\
 Examples:
   rolegate replication drop --database postgresql://postgres@db/app
+  rolegate replication drop --database postgresql://postgres@db1/app \\
+      --standby postgresql://postgres@db2/app
 
 `rolegate replication sync` makes the publication again, and whoever reads makes the slot.";
 
@@ -66,6 +71,8 @@ pub(crate) enum Replication {
     Status {
         #[command(flatten)]
         target: Target,
+        #[command(flatten)]
+        standby: Standby,
         /// As a JSON object.
         #[arg(long)]
         json: bool,
@@ -93,7 +100,26 @@ pub(crate) enum Replication {
     Drop {
         #[command(flatten)]
         target: Target,
+        #[command(flatten)]
+        standby: Standby,
     },
+}
+
+/// The server that decodes, if it is another one.
+#[derive(Debug, Args)]
+pub(crate) struct Standby {
+    /// The same database on a standby, where the slot is or was; the same password file.
+    #[arg(long, value_name = "URL")]
+    standby: Option<String>,
+}
+
+impl Standby {
+    async fn connect(&self, target: &Target) -> anyhow::Result<Option<Client>> {
+        match &self.standby {
+            Some(url) => Ok(Some(target.connect_to(url).await.context("--standby")?)),
+            None => Ok(None),
+        }
+    }
 }
 
 pub(crate) async fn run(command: Replication) -> anyhow::Result<ExitCode> {
@@ -117,16 +143,21 @@ pub(crate) async fn run(command: Replication) -> anyhow::Result<ExitCode> {
                 show_tables(&tables);
             }
         }
-        Replication::Status { target, json } => return status(&target, json).await,
+        Replication::Status {
+            target,
+            standby,
+            json,
+        } => return status(&target, &standby, json).await,
         Replication::Resync { target, reason } => {
             let names = target.names()?;
             let sql = EngineSql::new(names.schema()).of("select rolegate.renew_change_epoch($1)");
             let row = target.connect().await?.query_one(&sql, &[&reason]).await?;
             say(format_args!("the epoch is {}", row.try_get::<_, &str>(0)?));
         }
-        Replication::Drop { target } => {
+        Replication::Drop { target, standby } => {
             let names = target.names()?;
             let mut client = target.connect().await?;
+            let standby = standby.connect(&target).await?;
             publication::remove(&mut client, &installation(&names)).await?;
             let there = slot::drop(&client, names.role_prefix()).await?;
             say(if there {
@@ -134,6 +165,14 @@ pub(crate) async fn run(command: Replication) -> anyhow::Result<ExitCode> {
             } else {
                 "dropped publication and event triggers; there was no slot"
             });
+            if let Some(standby) = standby {
+                let there = slot::drop(&standby, names.role_prefix()).await?;
+                say(if there {
+                    "dropped the slot on the standby"
+                } else {
+                    "there was no slot on the standby"
+                });
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -162,10 +201,12 @@ fn show_tables(tables: &Tables) {
     }
 }
 
-async fn status(target: &Target, json: bool) -> anyhow::Result<ExitCode> {
+async fn status(target: &Target, standby: &Standby, json: bool) -> anyhow::Result<ExitCode> {
     let names = target.names()?;
     let client = target.connect().await?;
-    let overview = slot::overview(&client, &installation(&names), names.role_prefix())
+    let standby = standby.connect(target).await?;
+    let of = installation(&names);
+    let overview = slot::overview(&client, standby.as_ref(), &of, names.role_prefix())
         .await
         .context(
             "the change stream cannot be looked at; is the schema there (rolegate migrate)?",
@@ -195,10 +236,18 @@ fn show(overview: &Overview) {
             "no: rolegate replication sync"
         },
     );
+    let bytes = |bytes: Option<i64>| bytes.map_or("unknown".to_owned(), |n| n.to_string());
+    if let Some(standby) = &overview.standby {
+        let is = |is: bool, word: &'static str, not: &'static str| if is { word } else { not };
+        let recovers = is(standby.in_recovery, "yes", "no: it was promoted");
+        line("standby", recovers);
+        let feeds_back = is(standby.hot_standby_feedback, "on", "off");
+        line("hot_standby_feedback", feeds_back);
+        line("standby_late_bytes", &bytes(standby.late_bytes));
+    }
     match &overview.slot {
         None => line("slot", "none"),
         Some(slot) => {
-            let bytes = |bytes: Option<i64>| bytes.map_or("unknown".to_owned(), |n| n.to_string());
             line("slot", &slot.name);
             line("active", if slot.active { "yes" } else { "no" });
             line(

@@ -2,20 +2,20 @@
 //! choices made.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use rolegate_jobs::WorkerConfig;
 use rolegate_pg::pools::PoolsConfig;
-use rolegate_pg::wire::{Address, ChannelBinding, Endpoint, Login, TlsMode};
+use rolegate_pg::wire::Login;
 use rolegate_replication::FeedBounds;
 use rolegate_server::budget::DefaultBudget;
 use rolegate_server::config::{DatabaseConfig, GatewayConfig, Mode, Queries, QueryCache};
 use rolegate_server::serve::ListenLimits;
 use secrecy::SecretString;
 
+use super::address::{channel_binding, endpoint};
 use super::tree::{self, Config};
 use super::{bounds, live, purge, replication};
 use crate::process::ReplicationSurface;
@@ -146,15 +146,23 @@ fn listen(section: &tree::Gateway) -> ListenLimits {
 
 fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConfig> {
     let binding = channel_binding(section.channel_binding);
-    let endpoint = endpoint(&section.url, section.tls, binding).context("url")?;
+    let own = endpoint(&section.url, section.tls, binding).context("url")?;
     // That there is none on the way to a pooler beside us says nothing of this one.
     let tls = section.tls.filter(|required| *required);
-    let direct = section
-        .direct_url
-        .as_deref()
-        .map(|url| self::endpoint(url, tls, binding))
-        .transpose()
-        .context("direct_url")?;
+    let other = |url: &Option<String>| {
+        let url = url.as_deref();
+        url.map(|url| endpoint(url, tls, binding)).transpose()
+    };
+    let direct = other(&section.direct_url).context("direct_url")?;
+    let standby = other(&section.standby_url).context("standby_url")?;
+    let decoded = &direct.as_ref().unwrap_or(&own).database;
+    if let Some(standby) = &standby {
+        anyhow::ensure!(
+            standby.database == *decoded,
+            "standby_url names the database {:?}, and not {decoded:?}: a standby has the same databases",
+            standby.database
+        );
+    }
     let passwords = section
         .password_files
         .iter()
@@ -193,7 +201,7 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
             .collect(),
         allowed_predefined_roles: section.allowed_predefined_roles.clone(),
         pools: PoolsConfig {
-            endpoint: endpoint.clone(),
+            endpoint: own.clone(),
             schema: section.engine_schema.clone(),
             max_connections: pool.max_connections,
             max_connections_per_login: pool.max_connections_per_login,
@@ -227,8 +235,9 @@ fn database(name: &str, section: &tree::Database) -> anyhow::Result<DatabaseConf
             max_rows: budget.max_rows,
             max_bytes: budget.max_bytes,
         },
-        endpoint,
+        endpoint: own,
         direct,
+        standby,
         passwords,
     })
 }
@@ -238,97 +247,6 @@ fn mode(mode: tree::Mode) -> Mode {
         tree::Mode::Login => Mode::Login,
         tree::Mode::Assume => Mode::Assume,
     }
-}
-
-pub(crate) fn channel_binding(binding: tree::ChannelBinding) -> ChannelBinding {
-    match binding {
-        tree::ChannelBinding::Require => ChannelBinding::Require,
-        tree::ChannelBinding::Prefer => ChannelBinding::Prefer,
-    }
-}
-
-/// Parses a database URL. User and password are refused: they would be used by nobody.
-fn endpoint(url: &str, tls: Option<bool>, binding: ChannelBinding) -> anyhow::Result<Endpoint> {
-    let config: tokio_postgres::Config = url.parse()?;
-    if config.get_user().is_some() || config.get_password().is_some() {
-        anyhow::bail!(
-            "user and password don't belong into the URL: every surface has its own login, \
-             and passwords come from password_files"
-        );
-    }
-    endpoint_of(&config, tls, binding)
-}
-
-/// Where a parsed URL leads, whoever logs in there.
-pub(crate) fn endpoint_of(
-    config: &tokio_postgres::Config,
-    tls: Option<bool>,
-    binding: ChannelBinding,
-) -> anyhow::Result<Endpoint> {
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    let database = config
-        .get_dbname()
-        .context("the URL names no database")?
-        .to_owned();
-    let (address, local) = match config.get_hosts() {
-        [tokio_postgres::config::Host::Unix(directory)] => (
-            Address::Unix {
-                directory: directory.clone(),
-                port,
-            },
-            true,
-        ),
-        [tokio_postgres::config::Host::Tcp(host)] => (
-            Address::Tcp {
-                host: host.clone(),
-                port,
-            },
-            is_loopback(host),
-        ),
-        [] => anyhow::bail!("the URL names no host"),
-        _ => anyhow::bail!("the URL names several hosts"),
-    };
-    if tls == Some(false) && !local {
-        anyhow::bail!("without TLS the database must be on loopback or a Unix socket");
-    }
-    let tls = if tls.unwrap_or(!local) {
-        TlsMode::VerifyFull(binding)
-    } else {
-        TlsMode::Disable
-    };
-    Ok(Endpoint {
-        address,
-        tls,
-        database,
-    })
-}
-
-/// Where passwords are checked: host, port, TLS.
-pub(crate) fn password_target(
-    login: &tree::PasswordLogin,
-) -> anyhow::Result<Option<(String, u16, TlsMode)>> {
-    let Some(address) = &login.address else {
-        return Ok(None);
-    };
-    let (host, port) = address.rsplit_once(':').context("expected HOST:PORT")?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let local = is_loopback(host);
-    if !local && login.tls == Some(false) {
-        anyhow::bail!("passwords are checked over TLS unless the server is on loopback");
-    }
-    let tls = if login.tls.unwrap_or(!local) {
-        TlsMode::VerifyFull(channel_binding(login.channel_binding))
-    } else {
-        TlsMode::Disable
-    };
-    Ok(Some((host.to_owned(), port.parse().context("port")?, tls)))
-}
-
-pub(crate) fn is_loopback(host: &str) -> bool {
-    host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Reads 64 hex digits.
@@ -349,8 +267,10 @@ pub(crate) fn read_seal_key(path: &Path) -> anyhow::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use figment::providers::Format as _;
+    use rolegate_pg::wire::{Address, ChannelBinding, Endpoint, TlsMode};
 
     use super::*;
+    use crate::config::address::password_target;
 
     fn endpoint(url: &str, tls: Option<bool>) -> anyhow::Result<Endpoint> {
         super::endpoint(url, tls, ChannelBinding::Require)
@@ -442,6 +362,35 @@ mod tests {
         let error = format!("{:#}", direct(&text).expect_err("refused"));
         assert!(error.contains("databases.app: direct_url"), "{error}");
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn a_standby_has_the_same_database_and_the_same_tls() {
+        let standby = |text: &str| {
+            let text = format!(
+                "[databases.app]\nurl = \"postgresql://127.0.0.1:6432/pooled\"\n\
+                 direct_url = \"postgresql://db1.example/app\"\n{text}"
+            );
+            let config: Config = figment::Figment::from(figment::providers::Toml::string(&text))
+                .extract()
+                .expect("valid");
+            anyhow::Ok(plan(&config)?.databases[0].standby.clone())
+        };
+        assert!(standby("").expect("valid").is_none());
+        for tls in ["", "tls = false"] {
+            let text = format!("{tls}\nstandby_url = \"postgresql://db2.example/app\"");
+            let endpoint = standby(&text).expect("valid").expect("set");
+            assert_eq!(endpoint.tls, TlsMode::VerifyFull(ChannelBinding::Require));
+        }
+        for url in [
+            "postgresql://db2.example/pooled",
+            "postgresql://me:secret@db2.example/app",
+        ] {
+            let error = standby(&format!("standby_url = {url:?}")).expect_err("refused");
+            let error = format!("{error:#}");
+            assert!(error.contains("databases.app: standby_url"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
     }
 
     /// What one says of a binding is not said for the other.

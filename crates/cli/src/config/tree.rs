@@ -255,6 +255,10 @@ pub(crate) struct Database {
     /// use it, everything else keeps `url`. TLS unless it is a socket or loopback.
     #[serde(default)]
     pub(crate) direct_url: Option<String>,
+    /// The same database on a standby, which decodes the change stream in place of the primary; PostgreSQL 16 or newer.
+    /// Past a pooler. TLS unless it is a socket or loopback.
+    #[serde(default)]
+    pub(crate) standby_url: Option<String>,
     /// TLS towards the database; required unless the host is a socket or loopback.
     #[serde(default)]
     pub(crate) tls: Option<bool>,

@@ -104,6 +104,7 @@ fn stream(
     };
     let (schema, prefix) = (&database.engine_schema, &database.role_prefix);
     StreamConfig {
+        standby: database.standby.clone(),
         allow_unlimited_wal: surface.allow_unlimited_wal,
         relay,
         ..StreamConfig::new(&database.name, connect, schema, prefix)

@@ -12,3 +12,4 @@ mod place;
 mod relay;
 mod restart;
 mod signals;
+mod standby;

@@ -13,7 +13,7 @@ use crate::place::{PATIENCE, Place, signal};
 const RELAY: &str = "anonymous = true\n[databases.app.query]\nanswers = \"public\"\n\
     [replication]\nrelay_listen = \"127.0.0.1:0\"\n";
 
-struct Member {
+pub(crate) struct Member {
     child: Child,
     gateway: String,
     metrics: String,
@@ -21,7 +21,11 @@ struct Member {
 
 impl Member {
     async fn start(place: &Place, surfaces: &[&str]) -> Self {
-        let (child, ready) = place.serve_with(surfaces, RELAY).await;
+        Self::start_with(place, surfaces, RELAY).await
+    }
+
+    pub(crate) async fn start_with(place: &Place, surfaces: &[&str], more: &str) -> Self {
+        let (child, ready) = place.serve_with(surfaces, more).await;
         let address = |name: &str| ready[name].as_str().unwrap_or_default().to_owned();
         Self {
             gateway: address("gateway"),
@@ -31,7 +35,7 @@ impl Member {
     }
 
     /// Waits until `/readyz` says so.
-    async fn becomes(&self, word: &str) {
+    pub(crate) async fn becomes(&self, word: &str) {
         let line = format!("app change stream {word}");
         let url = format!("http://{}/readyz", self.metrics);
         let says = async {
@@ -71,7 +75,7 @@ impl Member {
         kept.unwrap_or_else(|_| panic!("{n} is never kept"));
     }
 
-    async fn ends(mut self, what: Signal) {
+    pub(crate) async fn ends(mut self, what: Signal) {
         signal(&self.child, what);
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
         let status = ended.expect("it ends").expect("a status");
@@ -79,8 +83,8 @@ impl Member {
     }
 }
 
-async fn fleet(source: Source) {
-    let place = Place::start(source).await;
+/// A table that everybody reads and whose commits are told.
+pub(crate) async fn publish(place: &Place) {
     let superuser = place.cluster.endpoint().connect("postgres", "mine").await;
     let mut superuser = superuser.expect("the superuser logs in");
     superuser
@@ -97,6 +101,13 @@ async fn fleet(source: Source) {
     publication::sync(&mut superuser, &of, &["api".to_owned()])
         .await
         .expect("published");
+}
+
+async fn fleet(source: Source) {
+    let place = Place::start(source).await;
+    publish(&place).await;
+    let superuser = place.cluster.endpoint().connect("postgres", "mine").await;
+    let superuser = superuser.expect("the superuser logs in");
     let reader = Member::start(&place, &["replication"]).await;
     reader.becomes("following").await;
     let gateway = Member::start(&place, &["gateway"]).await;

@@ -1,14 +1,18 @@
 //! Beginning to follow: with the slot that is there, or with a new one and a new epoch.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use rolegate_pg::quote;
 use rolegate_pg::wire::Replication;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::sleep;
 
+use super::server::{self, Server};
 use super::session::{Begun, Known, Session};
+use super::standby::{self, Watch};
 use super::stream::Stream;
+use super::told::follows;
 use super::{Memory, StreamError, stand};
 use crate::assembly::Assembler;
 use crate::config::StreamConfig;
@@ -17,32 +21,17 @@ use crate::lsn::Lsn;
 use crate::metrics;
 use crate::status::{Status, Unready};
 
-/// Longest time to connect.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// A new slot waits for the transactions that are open. From then on that is said.
 const SLOT_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the slot of a connection that has gone may be in use: the server notices within
-/// `wal_sender_timeout` below.
-const SLOT_IN_USE: Duration = Duration::from_secs(20);
-const SLOT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two requests to the primary to say which transactions are open, for a new slot on a standby.
+const FIRST_LISTING: Duration = Duration::from_millis(250);
+const LAST_LISTING: Duration = Duration::from_secs(5);
 
-/// Values are sent in text: the same whatever is configured. A connection that is gone frees the slot soon.
-const SETTINGS: [(&str, &str); 8] = [
-    ("application_name", "rolegate replication"),
-    ("wal_sender_timeout", "15s"),
-    ("client_connection_check_interval", "5s"),
-    ("datestyle", "ISO"),
-    ("intervalstyle", "postgres"),
-    ("timezone", "UTC"),
-    ("extra_float_digits", "3"),
-    ("bytea_output", "hex"),
-];
-
-/// What the server says of itself.
-struct Server {
-    system_identifier: String,
-    timeline: i64,
-    flushed: Lsn,
+/// What is followed.
+pub(super) struct Beginning {
+    pub(super) stream: Stream,
+    /// Where a standby decodes: what asks it whether it still is one.
+    pub(super) watch: Option<Watch>,
 }
 
 /// Connects, finds or makes the slot, and starts the stream.
@@ -52,16 +41,22 @@ pub(super) async fn begin(
     feed: &Feed,
     memory: &mut Memory,
     stored: &watch::Sender<Lsn>,
-) -> Result<Stream, StreamError> {
-    let connect = &config.connect;
-    let mut connection =
-        Replication::open(&connect.endpoint, &connect.login, &SETTINGS, CONNECT_TIME)
-            .await
-            .map_err(rolegate_pg::wire::ReplicationError::from)?;
-    let server = identify(&mut connection).await?;
-    let known = session.known().await?;
+) -> Result<Beginning, StreamError> {
+    let mut connection = server::open(config, config.source()).await?;
+    let mut server = server::identify(&mut connection).await?;
     let slot = session.slot_name().await?;
-    let gap = gap(session, feed, memory, &server, &known, &slot).await?;
+    let mut watch = None;
+    if let Some(standby) = &config.standby {
+        let mut primary = server::open(config, &config.connect.endpoint).await?;
+        standby::clear_primary(config, &mut primary, &slot).await?;
+        // After the standby, which is never ahead of it.
+        let itself = server::identify(&mut primary).await?;
+        standby::check(&mut connection, &server, &itself).await?;
+        watch = Some(Watch::open(config, standby, &itself, &slot).await?);
+        server = itself;
+    }
+    let known = session.known().await?;
+    let gap = gap(&mut connection, feed, memory, &server, &known, &slot).await?;
     let mut begun = None;
     if gap.is_none() {
         begun = session
@@ -96,12 +91,17 @@ pub(super) async fn begin(
     ];
     connection.start(&text.concat()).await?;
     let assembler = Assembler::new(known.xid, &config.schema, config.bounds);
-    feed.follows();
-    stand(config, feed, Status::Following);
-    tracing::info!(
-        database = &*config.database, epoch = %begun.epoch, from = %from, "change_stream_follows"
-    );
-    Ok(Stream::new(connection, assembler, from, stored.subscribe()))
+    let mut mark = None;
+    if watch.is_none() {
+        follows(config, feed);
+    } else {
+        // A standby may be behind, or of a history that only looks like this one.
+        mark = Some(session.mark().await?);
+    }
+    Ok(Beginning {
+        stream: Stream::new(connection, assembler, from, stored.subscribe(), mark),
+        watch,
+    })
 }
 
 /// Where to go on, after having told everybody if that is not where we were.
@@ -127,42 +127,16 @@ fn place(
     begun.position
 }
 
-async fn identify(connection: &mut Replication) -> Result<Server, StreamError> {
-    let rows = connection.command("IDENTIFY_SYSTEM").await?;
-    let mut columns = rows.into_iter().next().unwrap_or_default().into_iter();
-    let mut next = || columns.next().flatten();
-    let (identifier, timeline, flushed) = (next(), next(), next());
-    Ok(Server {
-        system_identifier: identifier.ok_or(StreamError::Unexpected("no system identifier"))?,
-        timeline: timeline
-            .and_then(|text| text.parse().ok())
-            .ok_or(StreamError::Unexpected("no timeline"))?,
-        flushed: flushed
-            .and_then(|text| text.parse().ok())
-            .ok_or(StreamError::Unexpected("no position"))?,
-    })
-}
-
 /// Why the slot that is there, if there is one, does not go on where we were.
 async fn gap(
-    session: &Session,
+    connection: &mut Replication,
     feed: &Feed,
     memory: &Memory,
     server: &Server,
     known: &Known,
     name: &str,
 ) -> Result<Option<&'static str>, StreamError> {
-    let since = Instant::now();
-    let slot = loop {
-        match session.slot(name).await? {
-            Some(slot) if slot.active && since.elapsed() > SLOT_IN_USE => {
-                return Err(StreamError::SlotInUse);
-            }
-            // Of a connection that is gone, which the server has not noticed yet.
-            Some(slot) if slot.active => sleep(SLOT_PAUSE).await,
-            slot => break slot,
-        }
-    };
+    let slot = server::free_slot(connection, name).await?;
     let Some(slot) = slot else {
         let first = known.epoch.is_none();
         return Ok(Some(if first {
@@ -175,8 +149,8 @@ async fn gap(
         return Err(Unready::ForeignSlot.into());
     }
     let passed = feed.last().map(|(_, passed)| passed);
-    Ok(if slot.lost {
-        Some("the slot was lost: more was written than it may keep")
+    Ok(if slot.lost.is_some() {
+        slot.lost
     } else if slot
         .confirmed
         .is_none_or(|confirmed| confirmed > known.position)
@@ -203,35 +177,32 @@ async fn anew(
 ) -> Result<Begun, StreamError> {
     // What was removed on purpose is not made again.
     session.check_published().await?;
-    if !config.allow_unlimited_wal && !session.wal_is_limited().await? {
+    if !config.allow_unlimited_wal && !server::wal_is_limited(connection).await? {
         return Err(Unready::UnlimitedWal.into());
     }
     stand(config, feed, Status::Starting);
-    let name = quote::ident(slot);
-    if session.slot(slot).await?.is_some() {
-        connection
-            .command(&["DROP_REPLICATION_SLOT ", &name].concat())
-            .await?;
+    if server::free_slot(connection, slot).await?.is_some() {
+        server::drop_slot(connection, slot).await?;
     }
     let text = [
         "CREATE_REPLICATION_SLOT ",
-        &name,
+        &quote::ident(slot),
         " LOGICAL pgoutput (SNAPSHOT 'nothing')",
     ]
     .concat();
     let rows = {
         let making = connection.command(&text);
         tokio::pin!(making);
-        if let Ok(rows) = timeout(SLOT_PATIENCE, &mut making).await {
-            rows?
-        } else {
-            tracing::warn!(
-                database = &*config.database,
-                slot,
-                hint = "a new slot waits for every transaction that was open: see pg_stat_activity",
-                "change_stream_waits"
-            );
-            making.await?
+        let listing = keep_listing(config, session);
+        tokio::pin!(listing);
+        let patience = sleep(SLOT_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            tokio::select! {
+                rows = &mut making => break rows?,
+                failed = &mut listing => failed.map(|never| match never {})?,
+                () = &mut patience, if !patience.is_elapsed() => say_that_it_waits(config, slot),
+            }
         }
     };
     let point = rows
@@ -254,4 +225,32 @@ async fn anew(
         database = &*config.database, slot, epoch = %begun.epoch, reason, "change_stream_new_epoch"
     );
     Ok(begun)
+}
+
+/// Where a standby decodes, a new slot also waits for the primary to say which transactions are open.
+async fn keep_listing(config: &StreamConfig, session: &Session) -> Result<Infallible, StreamError> {
+    if config.standby.is_none() {
+        return std::future::pending().await;
+    }
+    let mut pause = FIRST_LISTING;
+    loop {
+        sleep(pause).await;
+        session.list_transactions().await?;
+        pause = (pause * 2).min(LAST_LISTING);
+    }
+}
+
+fn say_that_it_waits(config: &StreamConfig, slot: &str) {
+    let hint = if config.standby.is_some() {
+        "a new slot on a standby waits for every transaction that was open on the primary (see pg_stat_activity \
+         there), and for the standby to come along (see pg_stat_replication)"
+    } else {
+        "a new slot waits for every transaction that was open: see pg_stat_activity"
+    };
+    tracing::warn!(
+        database = &*config.database,
+        slot,
+        hint,
+        "change_stream_waits"
+    );
 }

@@ -32,6 +32,15 @@ pub enum StreamError {
     /// Nothing came for longer than the server may be silent.
     #[error("the server is silent")]
     Silent,
+    /// What the primary wrote has not come through the standby.
+    #[error("the standby is behind: what the primary wrote seconds ago has not come")]
+    Behind,
+    /// The standby was promoted, or follows another server now.
+    #[error("the standby does not follow this primary any more")]
+    Strayed,
+    /// The standby gave no answer.
+    #[error("the standby does not answer")]
+    NoAnswer,
     /// Another connection still holds the slot.
     #[error("the slot is still in use")]
     SlotInUse,
@@ -50,6 +59,9 @@ impl StreamError {
             Self::Connect(_)
             | Self::Database(_)
             | Self::Silent
+            | Self::Behind
+            | Self::Strayed
+            | Self::NoAnswer
             | Self::SlotInUse
             | Self::Unready(_) => true,
             Self::Replication(error) => match error.code() {

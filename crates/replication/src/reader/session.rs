@@ -5,6 +5,7 @@ use rolegate_pg::own::OwnPool;
 use tokio_postgres::error::SqlState;
 
 use super::StreamError;
+use crate::commit::Commit;
 use crate::config::StreamConfig;
 use crate::epoch::Epoch;
 use crate::lsn::Lsn;
@@ -26,16 +27,6 @@ pub(super) struct Session {
     config: StreamConfig,
 }
 
-/// The slot as the server shows it.
-#[derive(Debug)]
-pub(super) struct Slot {
-    /// A slot of ours: the plugin and the database are right.
-    pub(super) ours: bool,
-    pub(super) active: bool,
-    pub(super) lost: bool,
-    pub(super) confirmed: Option<Lsn>,
-}
-
 /// What is known of the stream before somebody begins.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -52,6 +43,23 @@ pub(super) struct Begun {
     pub(super) position: Lsn,
     pub(super) former_term: i64,
     pub(super) term: i64,
+}
+
+/// A transaction of ours that says nothing, by which what comes is known to be of this primary.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    xid: Xid,
+    after: Lsn,
+    before: Lsn,
+}
+
+impl Mark {
+    /// Whether that is it.
+    pub(super) fn is(&self, commit: &Commit) -> bool {
+        commit.is_empty()
+            && commit.xid == self.xid
+            && (self.after..=self.before).contains(&commit.commit_lsn)
+    }
 }
 
 /// What a look at the slot shows.
@@ -114,34 +122,12 @@ impl Session {
         Ok(())
     }
 
-    /// Whether anything limits what a slot keeps.
-    pub(super) async fn wal_is_limited(&self) -> Result<bool, StreamError> {
-        let sql = "select pg_catalog.current_setting('max_slot_wal_keep_size') <> '-1'";
-        Ok(self.client.query_one(sql, &[]).await?.try_get(0)?)
-    }
-
     /// The slot's name: one for each database of a cluster and installation in it.
     pub(super) async fn slot_name(&self) -> Result<String, StreamError> {
         let sql = "select $1::pg_catalog.text || '_' || d.oid from pg_catalog.pg_database d \
                    where d.datname = pg_catalog.current_database()";
         let prefix = &self.config.role_prefix;
         Ok(self.client.query_one(sql, &[prefix]).await?.try_get(0)?)
-    }
-
-    pub(super) async fn slot(&self, name: &str) -> Result<Option<Slot>, StreamError> {
-        let sql = "select s.plugin = 'pgoutput' and s.database = pg_catalog.current_database() \
-                    and not s.temporary, \
-                   s.active, coalesce(s.wal_status = 'lost', false), s.confirmed_flush_lsn::text \
-                   from pg_catalog.pg_replication_slots s where s.slot_name = $1::text";
-        let Some(row) = self.client.query_opt(sql, &[&name]).await? else {
-            return Ok(None);
-        };
-        Ok(Some(Slot {
-            ours: row.try_get::<_, Option<bool>>(0)?.unwrap_or(false),
-            active: row.try_get(1)?,
-            lost: row.try_get(2)?,
-            confirmed: row.try_get::<_, Option<String>>(3)?.map(lsn).transpose()?,
-        }))
     }
 
     pub(super) async fn known(&self) -> Result<Known, StreamError> {
@@ -151,14 +137,10 @@ impl Session {
              from rolegate.change_stream_state() s",
         );
         let row = self.client.query_one(&sql, &[]).await?;
-        let xid: String = row.try_get(2)?;
         Ok(Known {
             epoch: row.try_get::<_, Option<&str>>(0)?.map(Epoch::new),
             position: lsn(row.try_get(1)?)?,
-            xid: xid
-                .parse()
-                .map(Xid)
-                .map_err(|_| StreamError::Unexpected("a strange transaction id"))?,
+            xid: xid(row.try_get(2)?)?,
         })
     }
 
@@ -176,10 +158,10 @@ impl Session {
         );
         let at = fresh.map(|(at, _)| at.to_string());
         let reason = fresh.map(|(_, reason)| reason);
-        let name = &self.config.name;
+        let name = self.config.reader();
         let row = self
             .client
-            .query_one(&sql, &[name, &system_identifier, &timeline, &at, &reason])
+            .query_one(&sql, &[&name, &system_identifier, &timeline, &at, &reason])
             .await;
         let row = match row {
             Ok(row) => row,
@@ -241,9 +223,55 @@ impl Session {
         Ok(())
     }
 
-    pub(super) async fn wake(&self) -> Result<(), StreamError> {
+    /// Has something written, so that the stream comes by; the position behind it.
+    pub(super) async fn wake(&self) -> Result<Lsn, StreamError> {
         let sql = self.sql("select rolegate.wake_change_stream()");
         self.client.query(&sql, &[]).await?;
+        self.inserted().await
+    }
+
+    /// The same, to be known again when it comes.
+    pub(super) async fn mark(&self) -> Result<Mark, StreamError> {
+        let sql = self.sql(
+            "select pg_catalog.pg_current_xact_id()::text, pg_catalog.pg_current_wal_insert_lsn()::text, \
+             rolegate.wake_change_stream()",
+        );
+        let row = self.client.query_one(&sql, &[]).await?;
+        Ok(Mark {
+            xid: xid(row.try_get(0)?)?,
+            after: lsn(row.try_get(1)?)?,
+            before: self.inserted().await?,
+        })
+    }
+
+    /// Where the primary writes next.
+    pub(super) async fn inserted(&self) -> Result<Lsn, StreamError> {
+        let sql = "select pg_catalog.pg_current_wal_insert_lsn()::text";
+        lsn(self.client.query_one(sql, &[]).await?.try_get(0)?)
+    }
+
+    /// Up to where the primary has written.
+    pub(super) async fn written(&self) -> Result<Lsn, StreamError> {
+        let sql = "select pg_catalog.pg_current_wal_lsn()::text";
+        lsn(self.client.query_one(sql, &[]).await?.try_get(0)?)
+    }
+
+    /// Has the primary say which transactions are open: a new slot on a standby waits for that. Without the right
+    /// to ask for it there is something for the server to say it after, which it does in a quarter of a minute.
+    pub(super) async fn list_transactions(&self) -> Result<(), StreamError> {
+        let sql = "select coalesce(pg_catalog.has_function_privilege( \
+            pg_catalog.to_regprocedure('pg_catalog.pg_log_standby_snapshot()'), 'execute'), false)";
+        if !self
+            .client
+            .query_one(sql, &[])
+            .await?
+            .try_get::<_, bool>(0)?
+        {
+            self.wake().await?;
+            return Ok(());
+        }
+        let sql = "select pg_catalog.pg_log_standby_snapshot()::text";
+        self.client.query_one(sql, &[]).await?;
         Ok(())
     }
 }
@@ -253,6 +281,11 @@ impl Drop for Session {
         // What comes back to a closed pool is closed.
         self.pool.close();
     }
+}
+
+fn xid(text: &str) -> Result<Xid, StreamError> {
+    let number = text.parse().map(Xid);
+    number.map_err(|_| StreamError::Unexpected("a strange transaction id"))
 }
 
 fn lsn(text: String) -> Result<Lsn, StreamError> {

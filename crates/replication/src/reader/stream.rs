@@ -4,17 +4,18 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use rolegate_pg::wire::{Frame, Replication};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::StreamError;
+use super::session::Mark;
+use super::told::Told;
 use crate::assembly::Assembler;
 use crate::commit::Commit;
 use crate::config::StreamConfig;
 use crate::epoch::Epoch;
-use crate::feed::{Feed, Why};
+use crate::feed::Feed;
 use crate::lsn::Lsn;
-use crate::metrics;
 use crate::pgoutput::{Head, Message};
 
 /// The longest message that is held; of a longer one the beginning is enough.
@@ -40,6 +41,10 @@ pub(super) struct Stream {
     /// Up to where the server has sent.
     received: Lsn,
     confirmed: watch::Receiver<Lsn>,
+    /// What has to come before anything that is known is current.
+    mark: Option<Mark>,
+    /// What was read and goes out next.
+    told: Vec<Told>,
     reported: (Lsn, Lsn),
     reported_at: Instant,
 }
@@ -50,6 +55,7 @@ impl Stream {
         assembler: Assembler,
         from: Lsn,
         confirmed: watch::Receiver<Lsn>,
+        mark: Option<Mark>,
     ) -> Self {
         Self {
             connection,
@@ -57,14 +63,17 @@ impl Stream {
             from,
             received: from,
             confirmed,
+            mark,
+            told: Vec::new(),
             reported: (Lsn::default(), Lsn::default()),
             reported_at: Instant::now(),
         }
     }
 
-    /// Follows until something breaks.
+    /// Follows until something breaks. What was read goes to `through`, if that is there, and to the feed if not.
     pub(super) async fn follow(
         mut self,
+        through: Option<mpsc::Sender<Told>>,
         config: &StreamConfig,
         feed: &Feed,
     ) -> Result<Infallible, StreamError> {
@@ -80,7 +89,17 @@ impl Stream {
                 biased;
                 frame = self.connection.receive(MESSAGE_BYTES) => {
                     heard = Instant::now();
-                    let wanted = self.frame(&frame?, config, feed)?;
+                    let wanted = self.frame(&frame?)?;
+                    for told in self.told.drain(..) {
+                        match &through {
+                            None => told.tell(config, feed),
+                            // The receiver lives as long as this does.
+                            Some(through) => through
+                                .send(told)
+                                .await
+                                .map_err(|_| StreamError::Unexpected("nothing any more"))?,
+                        }
+                    }
                     if wanted || (self.owes() && heard >= self.reported_at + REPORT) {
                         self.report().await?;
                     }
@@ -127,12 +146,7 @@ impl Stream {
     }
 
     /// Takes a frame; whether the server wants to know how far we are.
-    fn frame(
-        &mut self,
-        frame: &Frame,
-        config: &StreamConfig,
-        feed: &Feed,
-    ) -> Result<bool, StreamError> {
+    fn frame(&mut self, frame: &Frame) -> Result<bool, StreamError> {
         match frame {
             Frame::Beginning(bytes) => {
                 let head = data(bytes)?;
@@ -143,26 +157,27 @@ impl Stream {
                 self.received = self.received.max(wal_end);
                 // In the middle of a transaction it may be past the changes and before the commit.
                 if !self.assembler.is_open() {
-                    feed.pass(wal_end);
+                    self.told.push(Told::Passed(wal_end));
                 }
                 return Ok(wanted);
             }
             Frame::Whole(bytes) => {
                 let message = Message::decode(data(bytes)?)?;
                 if let Some(commit) = self.assembler.take(&message)? {
-                    self.commit(commit, config, feed);
+                    self.commit(commit);
                 }
             }
         }
         Ok(false)
     }
 
-    fn commit(&mut self, mut commit: Commit, config: &StreamConfig, feed: &Feed) {
+    fn commit(&mut self, mut commit: Commit) {
         let end = commit.end_lsn;
         self.received = self.received.max(end);
         if end <= self.from {
             return;
         }
+        let caught = self.mark.take_if(|mark| mark.is(&commit)).is_some();
         let renewed = commit
             .messages
             .iter()
@@ -170,16 +185,16 @@ impl Stream {
             .find_map(|text| text.strip_prefix(NEW_EPOCH))
             .map(Epoch::new);
         commit.messages.retain(|text| !text.starts_with(NEW_EPOCH));
-        if commit.is_empty() {
-            feed.pass(end);
+        self.told.push(if commit.is_empty() {
+            Told::Passed(end)
         } else {
-            metrics::commit(&config.database);
-            feed.tell(commit);
-        }
+            Told::Commit(commit)
+        });
         if let Some(epoch) = renewed {
-            metrics::epoch(&config.database, "asked for");
-            tracing::warn!(database = &*config.database, %epoch, "change_stream_new_epoch");
-            feed.begins(&epoch, end, Why::NewEpoch);
+            self.told.push(Told::Epoch(epoch, end));
+        }
+        if caught {
+            self.told.push(Told::Caught);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(super) struct Offered {
     pub(super) secret: [u8; 32],
     pub(super) withdrawn: CancellationToken,
     asked: Notify,
+    /// The furthest position that was asked for.
+    wanted: AtomicU64,
     key: Arc<CertifiedKey>,
 }
 
@@ -60,6 +63,7 @@ impl Offers {
             secret: keys::random()?,
             withdrawn: CancellationToken::new(),
             asked: Notify::new(),
+            wanted: AtomicU64::new(0),
             key,
         });
         let name = keys::name_of(&pin);
@@ -97,6 +101,7 @@ impl Offered {
     /// A subscriber waits for what does not come by itself.
     pub(super) fn ask(&self, lsn: Lsn) {
         if self.feed.passed().is_some_and(|passed| passed < lsn) {
+            self.wanted.fetch_max(lsn.0, Ordering::AcqRel);
             self.asked.notify_one();
         }
     }
@@ -122,7 +127,8 @@ impl Offer {
     pub(crate) async fn pass_on_questions(&self) -> Infallible {
         loop {
             self.offered.asked.notified().await;
-            self.offered.feed.ask(Lsn::default());
+            let wanted = self.offered.wanted.swap(0, Ordering::AcqRel);
+            self.offered.feed.ask(Lsn(wanted));
             sleep(QUESTION_PAUSE).await;
         }
     }

@@ -4,6 +4,7 @@
 mod idle;
 mod place;
 mod server;
+mod standby;
 
 #[path = "../stage/mod.rs"]
 mod stage;

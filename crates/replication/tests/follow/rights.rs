@@ -35,6 +35,12 @@ async fn the_replicator_reads_no_table_and_calls_nothing_else() {
             let refused = replicator.batch_execute(sql).await.unwrap_err();
             assert_eq!(refused.code().map(SqlState::code), Some("42501"), "{sql}");
         }
+        // 16 and newer can be asked to list the open transactions, and it may.
+        let listing = "select coalesce(pg_catalog.has_function_privilege( \
+            pg_catalog.to_regprocedure('pg_log_standby_snapshot()'), 'execute'), \
+            pg_catalog.current_setting('server_version_num')::int < 160000)";
+        let may = replicator.query_one(listing, &[]).await.unwrap();
+        assert!(may.get::<_, bool>(0));
         // Only the session with the lock says how far it is.
         for sql in [
             "select rolegate.note_change_position('0/1')",

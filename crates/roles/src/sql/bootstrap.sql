@@ -139,6 +139,14 @@ begin
     end loop;
 end
 $messages$;
+-- A new slot on a standby waits for the primary to list the open transactions; 16 can be asked to.
+do $listing$
+begin
+    if pg_catalog.to_regprocedure('pg_catalog.pg_log_standby_snapshot()') is not null then
+        grant execute on function pg_catalog.pg_log_standby_snapshot() to rolegate_replicator;
+    end if;
+end
+$listing$;
 -- Whoever was made an administrator of other backends stays one.
 grant execute on function pg_catalog.pg_cancel_backend(integer), pg_catalog.pg_terminate_backend(integer, bigint)
     to pg_signal_backend;

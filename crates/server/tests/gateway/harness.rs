@@ -50,6 +50,8 @@ pub(crate) struct Options {
     pub endpoint: Option<Endpoint>,
     /// A second way, past the first.
     pub direct: Option<Endpoint>,
+    /// A standby that decodes what is followed.
+    pub standby: Option<Endpoint>,
     /// Where passwords are checked.
     pub password: Option<PasswordCheck>,
     /// Another clock than the system's.
@@ -93,6 +95,7 @@ impl Default for Options {
             connections_per_login: 4,
             endpoint: None,
             direct: None,
+            standby: None,
             password: None,
             clock: None,
             follow: false,
@@ -147,6 +150,7 @@ async fn follow(
         login: Login::peer("rolegate_replicator"),
     };
     let config = StreamConfig {
+        standby: options.standby.clone(),
         relay,
         ..StreamConfig::new(name, connect, schema, "rolegate")
     };
@@ -212,6 +216,7 @@ async fn open(
         budget: options.budget,
         endpoint,
         direct: options.direct.clone(),
+        standby: options.standby.clone(),
     };
     let feed = if options.follow {
         Some(follow(db, name, options, background).await)

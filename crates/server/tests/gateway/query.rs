@@ -20,6 +20,7 @@ mod relay;
 mod schema;
 mod scope;
 mod several;
+mod standby;
 mod tenants;
 
 use std::time::Duration;
