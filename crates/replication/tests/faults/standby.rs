@@ -45,6 +45,20 @@ async fn eventually(client: &Client, sql: &str) {
     timeout(LONG, holds).await.expect(sql);
 }
 
+/// From now on messages for whoever waits are counted.
+async fn look_for_messages(stage: &Stage<'_>) {
+    stage
+        .run("select pg_create_logical_replication_slot('looks', 'pgoutput')")
+        .await;
+}
+
+async fn messages(stage: &Stage<'_>) -> u32 {
+    let sql = "select count(*)::text from pg_logical_slot_peek_binary_changes('looks', null, null, \
+               'proto_version', '1', 'publication_names', 'rolegate', 'messages', 'true') \
+               where position('waiter'::bytea in data) > 0";
+    stage.text(sql).await.parse().unwrap()
+}
+
 #[tokio::test]
 async fn commits_come_from_a_standby_each_once() {
     let (place, standby) = two(Version::Pg18).await;
@@ -176,9 +190,7 @@ async fn whoever_waits_for_a_standby_that_stands_still_has_little_written() {
     let stage = Stage::again(&place.db).await;
     let process = follow(&stage, &place, &standby).await;
     let there = standby.superuser(place.db.name()).await;
-    stage
-        .run("select pg_create_logical_replication_slot('looks', 'pgoutput')")
-        .await;
+    look_for_messages(&stage).await;
     there
         .batch_execute("select pg_wal_replay_pause()")
         .await
@@ -188,10 +200,7 @@ async fn whoever_waits_for_a_standby_that_stands_still_has_little_written() {
         let waits = process.feed.wait_passed(stage.now().await);
         assert!(timeout(Duration::from_millis(20), waits).await.is_err());
     }
-    let written = "select count(*)::text from pg_logical_slot_peek_binary_changes('looks', null, null, \
-                   'proto_version', '1', 'publication_names', 'rolegate', 'messages', 'true') \
-                   where position('waiter'::bytea in data) > 0";
-    let written: u32 = stage.text(written).await.parse().unwrap();
+    let written = messages(&stage).await;
     // At most one in a second.
     assert!((1..=10).contains(&written), "{written} messages");
     there
@@ -205,6 +214,7 @@ async fn whoever_waits_for_a_standby_that_stands_still_has_little_written() {
     place.stop().await;
 }
 
+/// Without the right to ask it is written something for the server to list its transactions after, in its own time.
 #[tokio::test]
 async fn a_slot_is_made_also_where_nobody_granted_to_ask_for_it() {
     let (place, standby) = two(Version::Pg18).await;
@@ -212,7 +222,25 @@ async fn a_slot_is_made_also_where_nobody_granted_to_ask_for_it() {
     stage
         .run("revoke execute on function pg_log_standby_snapshot() from rolegate_replicator")
         .await;
-    let process = follow(&stage, &place, &standby).await;
+    look_for_messages(&stage).await;
+    let there = standby.superuser(place.db.name()).await;
+    there
+        .batch_execute("select pg_wal_replay_pause()")
+        .await
+        .unwrap();
+    let process = stage.start_with(config(&stage, &place, &standby));
+    let written = async {
+        while messages(&stage).await == 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(LONG, written).await.expect("a message");
+    there
+        .batch_execute("select pg_wal_replay_resume()")
+        .await
+        .unwrap();
+    process.becomes(Status::Following).await;
+    stage.run("select pg_drop_replication_slot('looks')").await;
     assert!(process.stop().await);
     drop(stage);
     place.stop().await;
