@@ -148,6 +148,31 @@ async fn who_asks_too_often_is_told_when_to_come_again() {
     .await;
 }
 
+/// Whoever floods us without a token takes nothing from those who have one, not even of what is public.
+#[tokio::test]
+async fn who_has_a_token_asks_within_his_own_budget() {
+    for_each_version(async |db| {
+        let options = Options {
+            follow: true,
+            ..Options::default()
+        };
+        let least = "select rolegate.set_budget('rolegate_anonymous', 1, null, null, null, null);";
+        let setting = Setting::lay_more(db, options, least).await;
+        for number in 0..5 {
+            let sql = format!("select {number} as a, id from open");
+            // It would be looked at, planned and run: that is more than one.
+            let (status, code, body) = setting.anonymous(&sql).await;
+            assert_eq!((status, &*code), (429, "budget_exceeded"), "{body}");
+            let answer = setting.ask(Some(&setting.token), &json!({"sql": sql}));
+            let answer = answer.header("prefer", "return=representation");
+            let answer = answer.send().await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.headers()["rolegate-scope"], "public");
+        }
+    })
+    .await;
+}
+
 /// Whoever goes away takes his query with him, and gives his place back.
 #[tokio::test]
 async fn nobody_waits_for_what_nobody_wants() {
@@ -209,14 +234,63 @@ async fn who_waits_for_the_same_does_not_go_with_the_first() {
         let first = tokio::spawn(setting.ask(None, &body).send());
         until_running(&superuser, "open", 1).await;
         let second = tokio::spawn(setting.ask(None, &body).send());
-        // Whether it has come yet or not.
-        tokio::task::yield_now().await;
+        // By the time that others are answered, who came later, it waits for the first.
+        for number in 0..5 {
+            let sql = format!("select {number} as a, now() as at");
+            assert_eq!(setting.anonymous(&sql).await.0, 200);
+        }
+        until_running(&superuser, "open", 1).await;
         first.abort();
         assert!(first.await.is_err());
         superuser.batch_execute("commit").await.expect("unlocked");
-        let answer = second.await.expect("asked").expect("an answer");
+        let second = tokio::time::timeout(LONG, second).await.expect("in time");
+        let answer = second.expect("asked").expect("an answer");
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.text().await.expect("text"), "[{\"n\":2}]");
+    })
+    .await;
+}
+
+/// Every state of the catalog gives every text another statement: the server does not keep them all.
+#[tokio::test]
+async fn a_connection_keeps_a_bounded_number_of_statements() {
+    for_each_version(async |db| {
+        let options = Options {
+            connections_per_login: 1,
+            ..Options::default()
+        };
+        let setting = Setting::lay_with(db, options).await;
+        let superuser = db.superuser().await;
+        let rows = async |sql: String| setting.rows(&json!({"sql": sql})).await;
+        let mut most = 0;
+        for state in 0..8 {
+            let sql = format!(
+                "drop table if exists api.counted; create table api.counted as select 7 as n{state};
+                 grant select on api.counted to \"{}\"",
+                setting.member
+            );
+            superuser.batch_execute(&sql).await.expect("made");
+            let known = format!("select n{state} from counted");
+            let known = async || {
+                outcome(setting.ask(Some(&setting.token), &json!({"sql": known})))
+                    .await
+                    .0
+            };
+            while known().await != 200 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            for number in 0..24 {
+                // From the second time on it is worth preparing.
+                for _ in 0..3 {
+                    rows(format!("select secret, {number} as a from closed")).await;
+                }
+            }
+            let counted = rows("select rolegate.session_statements() as n".to_owned()).await;
+            let counted = counted[0]["n"].as_u64().expect("a number");
+            assert!(counted < 80, "{counted} statements after {state} changes");
+            most = most.max(counted);
+        }
+        assert!(most > 60, "never more than {most}");
     })
     .await;
 }
