@@ -19,6 +19,10 @@ const SETTINGS: &str = "set application_name = 'rolegate replication'; \
     set idle_session_timeout = '15s'; set statement_timeout = '10s'; set lock_timeout = '5s'; \
     set synchronous_commit = on";
 
+/// How a statement begins that waits for no standby, which may be away: should the slot be further than the position
+/// after a failover, a new epoch begins.
+const NOT_WAITING: &str = "select pg_catalog.set_config('synchronous_commit', 'local', true)";
+
 /// A session. It ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -205,7 +209,9 @@ impl Session {
     }
 
     pub(super) async fn note_position(&self, position: Lsn) -> Result<(), StreamError> {
-        let sql = self.sql("select rolegate.note_change_position($1::text::pg_lsn)");
+        let sql = self.sql(&format!(
+            "{NOT_WAITING}, rolegate.note_change_position($1::text::pg_lsn)"
+        ));
         self.client.query(&sql, &[&position.to_string()]).await?;
         Ok(())
     }
@@ -225,7 +231,7 @@ impl Session {
 
     /// Has something written, so that the stream comes by; the position behind it.
     pub(super) async fn wake(&self) -> Result<Lsn, StreamError> {
-        let sql = self.sql("select rolegate.wake_change_stream()");
+        let sql = self.sql(&format!("{NOT_WAITING}, rolegate.wake_change_stream()"));
         self.client.query(&sql, &[]).await?;
         self.inserted().await
     }
@@ -234,7 +240,7 @@ impl Session {
     pub(super) async fn mark(&self) -> Result<Mark, StreamError> {
         let sql = self.sql(
             "select pg_catalog.pg_current_xact_id()::text, pg_catalog.pg_current_wal_insert_lsn()::text, \
-             rolegate.wake_change_stream()",
+             rolegate.wake_change_stream(), pg_catalog.set_config('synchronous_commit', 'local', true)",
         );
         let row = self.client.query_one(&sql, &[]).await?;
         Ok(Mark {

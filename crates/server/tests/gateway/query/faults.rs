@@ -284,3 +284,55 @@ async fn what_waits_for_a_standby_is_missing_from_no_version() {
         place.stop().await;
     }
 }
+
+/// What we write ourselves does not wait for the standby either: the stream goes on, and whoever asks for what he wrote
+/// gets it.
+#[tokio::test]
+async fn a_standby_that_is_missing_does_not_stop_the_stream() {
+    for version in Version::ALL {
+        let place = Place::new(version).await;
+        let (mut last, _) = place.kept(ALL).await;
+        place
+            .server
+            .set("synchronous_standby_names", "nobody")
+            .await;
+        let superuser = place.server.db.superuser().await;
+        superuser
+            .batch_execute("set synchronous_commit = local")
+            .await
+            .expect("set");
+        let position = || async {
+            let sql = "select max(position)::text from rolegate.change_stream";
+            let row = superuser.query_one(sql, &[]).await.expect("a row");
+            row.get::<_, Option<String>>(0)
+        };
+        // Long enough that the position is written down twice.
+        for _ in 0..2 {
+            let before = position().await;
+            let mut round = 0;
+            while position().await == before {
+                round += 1;
+                let sql = format!("update api.item set note = 'round {round}' where id = 1");
+                superuser.batch_execute(&sql).await.expect("written");
+                let row = superuser
+                    .query_one("select pg_current_wal_insert_lsn()::text", &[])
+                    .await;
+                let lsn: String = row.expect("a position").get(0);
+                let url = format!("http://{}/query", place.gateway.address);
+                let post = place.gateway.client.post(url).json(&json!({"sql": ALL}));
+                let post = post.header("rolegate-min-lsn", lsn);
+                let post = post.header("prefer", "return=representation");
+                let answer = post.send().await.expect("an answer");
+                assert_eq!(answer.status(), StatusCode::OK, "round {round}");
+                let rows: Value = answer.json().await.expect("JSON");
+                assert_eq!(rows[0]["note"], format!("round {round}"));
+                let (at, rows) = place.kept(ALL).await;
+                assert_eq!(rows[0]["note"], format!("round {round}"));
+                assert_ne!(at, last);
+                last = at;
+            }
+        }
+        place.server.set("synchronous_standby_names", "").await;
+        place.stop().await;
+    }
+}
