@@ -61,6 +61,13 @@ impl TestCluster {
         SocketEndpoint::new(self.socket_dir.clone(), self.port)
     }
 
+    /// The major version that it really is: another one may stand in for the oldest.
+    pub fn major(&self) -> u32 {
+        let file = self.directory.join("data/PG_VERSION");
+        let text = std::fs::read_to_string(&file).expect("the server has written its version");
+        text.trim().parse().expect("a number")
+    }
+
     /// Who may log in through it.
     pub fn admissions(&self) -> Result<Admissions, Error> {
         Admissions::of_cluster(&self.directory)
@@ -84,6 +91,13 @@ impl Clusters {
             std::env::var(VARIABLE).ok().as_deref(),
             package.as_deref().unwrap_or("PACKAGE"),
         )
+    }
+
+    /// The version that stands in for 15 in this run.
+    pub fn instead_of_15() -> Option<u32> {
+        let clusters = Self::from_environment();
+        let major = clusters.0.get(&Version::Pg15)?.major();
+        (major != Version::Pg15.major()).then_some(major)
     }
 
     fn read(variable: Option<&str>, package: &str) -> Self {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::clusters::Clusters;
 use crate::provision::{Provision, Provisioned, default_cache_directory};
 use crate::{TestDatabase, Version};
 
@@ -33,7 +34,7 @@ impl OwnServer {
             cache_directory: default_cache_directory(),
             python: "python3".into(),
             search_path: search_path(),
-            instead_of_15: None,
+            instead_of_15: Clusters::instead_of_15(),
         };
         let provisioned = provision.start(version).await.expect("a server");
         let db = TestDatabase::create_in(version, provisioned.record.clone()).await;
