@@ -54,7 +54,10 @@ pub struct Budget {
 
 /// Permission to run one statement; given back when dropped.
 #[derive(Debug)]
-pub struct Permit(Arc<Budget>);
+pub struct Permit {
+    budget: Arc<Budget>,
+    counted: bool,
+}
 
 /// The budget is used up; try again after this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,10 +110,21 @@ impl Budget {
                 (running < self.concurrency).then_some(running + 1)
             });
         match admitted {
-            Ok(_) => Ok(Permit(Arc::clone(self))),
+            Ok(_) => Ok(Permit {
+                budget: Arc::clone(self),
+                counted: true,
+            }),
             Err(_) => Err(Exceeded {
                 retry_after: Duration::from_secs(1),
             }),
+        }
+    }
+
+    /// For what is nobody's request: it is bounded otherwise, and takes nobody's place.
+    pub(crate) fn admit_unasked(self: &Arc<Self>) -> Permit {
+        Permit {
+            budget: Arc::clone(self),
+            counted: false,
         }
     }
 }
@@ -118,13 +132,15 @@ impl Budget {
 impl Permit {
     /// The budget it was taken from.
     pub fn budget(&self) -> &Budget {
-        &self.0
+        &self.budget
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::AcqRel);
+        if self.counted {
+            self.budget.running.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 

@@ -2,10 +2,12 @@
 //! work that keeps them current.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use jiff::SignedDuration;
+use moka::Entry;
 use moka::sync::Cache;
 use rolegate_auth::api_token::{ApiTokenOptions, ApiTokens};
 use rolegate_auth::claims_signer::ClaimsSigner;
@@ -59,7 +61,9 @@ pub struct Database {
     /// `search_path` of callers, quoted.
     pub(crate) search_path: Arc<str>,
     served: Arc<Served>,
-    budgets: Cache<u32, Arc<Budget>>,
+    budgets: Cache<u32, Budgeted>,
+    /// How often budgets could have become others.
+    budget_changes: AtomicU64,
     claims: Arc<ClaimsSigner>,
     api_tokens: Arc<ApiTokens>,
     verifier: Arc<Verifier>,
@@ -138,6 +142,15 @@ pub struct Shared<'a> {
     /// What is committed in the database. Where this process does not read it itself, it is heard from the one that
     /// does, if that one passes it on. `None`: neither.
     pub feed: Option<Feed>,
+}
+
+/// A role's budget, and what it was made of.
+#[derive(Debug, Clone)]
+struct Budgeted {
+    /// How often budgets could have become others when it was looked at.
+    changes: u64,
+    facts: Arc<RoleFacts>,
+    budget: Arc<Budget>,
 }
 
 impl Database {
@@ -221,6 +234,7 @@ impl Database {
             search_path,
             served: Arc::default(),
             budgets: Cache::new(10_000),
+            budget_changes: AtomicU64::new(0),
             claims,
             api_tokens,
             verifier,
@@ -249,13 +263,32 @@ impl Database {
     /// The budget of a role; the same one as long as its facts are the same.
     pub(crate) fn budget(&self, facts: &Arc<RoleFacts>) -> Arc<Budget> {
         self.served.note(facts);
-        self.budgets.get_with(facts.identity.oid, || {
-            Arc::new(Budget::new(
-                facts.budget,
-                &facts.settings,
-                &self.config.budget,
-            ))
-        })
+        let changes = self.budget_changes.load(Ordering::Acquire);
+        let role = facts.identity.oid;
+        if let Some(known) = self.budgets.get(&role)
+            && known.changes == changes
+        {
+            return known.budget;
+        }
+        let renewed = self.budgets.entry(role).and_upsert_with(|known| {
+            let same = known.map(Entry::into_value).filter(|known| {
+                (known.facts.budget, &known.facts.settings) == (facts.budget, &facts.settings)
+            });
+            let new = || {
+                Arc::new(Budget::new(
+                    facts.budget,
+                    &facts.settings,
+                    &self.config.budget,
+                ))
+            };
+            Budgeted {
+                changes,
+                facts: Arc::clone(facts),
+                // With what runs already, and what was used up.
+                budget: same.map_or_else(new, |known| known.budget),
+            }
+        });
+        renewed.into_value().budget
     }
 
     /// The state of the catalog that what is known of queries belongs to.
@@ -383,7 +416,7 @@ impl Database {
                 self.epoch_changed().await;
             }
             if now.roles != seen.roles {
-                self.budgets.invalidate_all();
+                self.budget_changes.fetch_add(1, Ordering::AcqRel);
                 revocation::roles_changed(&self.catalog, &self.pools, &self.served, &self.config)
                     .await;
             }
@@ -401,7 +434,7 @@ impl Database {
     /// Tokens, keys or budgets changed.
     async fn epoch_changed(&self) {
         self.api_tokens.forget_all();
-        self.budgets.invalidate_all();
+        self.budget_changes.fetch_add(1, Ordering::AcqRel);
         self.refresh_signing_keys().await;
         if let Err(error) = self.refresh_claims_key().await {
             tracing::warn!(%error, cause = ?error, "claims_key_not_reloaded");

@@ -55,6 +55,7 @@ impl FunctionJobs {
             database: Arc::clone(&self.0),
             context: request_context(job),
             dry_run: false,
+            for_everybody: false,
         };
         let params = Params::from_json(Some(&job.args)).map_err(CallError::from)?;
         let call = session.prepare(&job.kind, &params).await?;

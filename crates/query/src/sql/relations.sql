@@ -1,6 +1,7 @@
 -- What is known of the relations a statement has locked, and of all that are parts of them: planning does not lock
 -- partitions that it has ruled out, and rules them out by parameters that are NULL. $1: their OIDs; $2: our
 -- publication; $3: who reads.
+-- pg_publication_tables would lock every table that is published, and wait for whoever has locked one.
 with recursive reached (oid) as (
     select given.oid from pg_catalog.unnest($1::oid[]) given (oid)
     union
@@ -14,8 +15,24 @@ select
     c.relrowsecurity,
     c.oid < 16384,
     exists (
-        select from pg_catalog.pg_publication_tables t
-        where t.pubname = $2 and t.schemaname = n.nspname and t.tablename = c.relname
+        select from pg_catalog.pg_publication b
+        where b.pubname = $2
+            and c.relkind = 'r'
+            and c.relpersistence = 'p'
+            -- Told as rows of the whole then.
+            and not (b.pubviaroot and c.relispartition)
+            and (
+                b.puballtables
+                or exists (
+                    select from pg_catalog.pg_publication_namespace s where s.pnpubid = b.oid and s.pnnspid = n.oid
+                )
+                or exists (
+                    select from pg_catalog.pg_publication_rel r
+                    where r.prpubid = b.oid
+                        and (r.prrelid = c.oid or r.prrelid in (
+                            select a.relid from pg_catalog.pg_partition_ancestors(c.oid) a (relid)))
+                )
+            )
     ),
     case when c.relkind in ('v', 'm') then pg_catalog.pg_get_viewdef(c.oid) end,
     comparable.names,

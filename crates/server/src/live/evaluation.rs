@@ -174,9 +174,8 @@ impl Runner {
 
     async fn once(&mut self) -> Result<(), Problem> {
         let session = self.session().await?;
-        let role = session.caller.principal.role.oid;
         let hub = Arc::clone(&self.hub);
-        let turn = hub.turn(role, self.slow).await?;
+        let turn = hub.turn(&self.group, self.slow).await?;
         if self.look > Look::Not {
             self.look_at(&session).await?;
             self.look = Look::Not;

@@ -38,8 +38,8 @@ use crate::request::RequestContext;
 const SHAPES: u64 = 1000;
 /// Roles whose rate is remembered.
 const ROLES: u64 = 10_000;
-/// Runs at the same time of groups whose last run took long.
-const SLOW_RUNS: usize = 2;
+/// Runs at the same time of groups whose last run took long, of those that are public and of all others.
+const SLOW_RUNS: usize = 1;
 /// How long the stream may be away before watching ends.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks whether it is.
@@ -55,6 +55,7 @@ pub(crate) struct LiveHub {
     held: Arc<Held>,
     runs: Semaphore,
     slow_runs: Semaphore,
+    slow_public_runs: Semaphore,
     rates: moka::sync::Cache<u32, Arc<DefaultDirectRateLimiter>>,
     doubts: Doubts,
     /// Up to where groups have been told of commits.
@@ -98,6 +99,7 @@ impl LiveHub {
             held: Arc::default(),
             runs: Semaphore::new(bounds.concurrency),
             slow_runs: Semaphore::new(SLOW_RUNS),
+            slow_public_runs: Semaphore::new(SLOW_RUNS),
             rates: moka::sync::Cache::new(ROLES),
             doubts: Doubts::default(),
             told: watch::Sender::new(Lsn::default()),
@@ -193,6 +195,7 @@ impl LiveHub {
             // Nothing of a member's request: others get the rows too.
             context: RequestContext::of_live_query(id),
             dry_run: false,
+            for_everybody: decision.scope == Scope::Public,
         };
         let held = Share::of(&self.held);
         Ok(Group::new(key, id, asked, decision.scope, session, held))
@@ -351,12 +354,14 @@ impl LiveHub {
         }
     }
 
-    /// A turn to run for a role. Groups whose last run took long don't stand in the way of others.
+    /// A turn to run for a group. Those whose last run took long don't stand in the way of others, and what anybody may
+    /// watch not in the way of what only some may.
     pub(super) async fn turn(
         &self,
-        role_oid: u32,
+        group: &Group,
         slow: bool,
     ) -> Result<SemaphorePermit<'_>, Problem> {
+        let role_oid = group.session.caller.principal.role.oid;
         let limiter = self.rates.get_with(role_oid, || {
             let rate = NonZeroU32::new(self.bounds.runs_per_second).unwrap_or(NonZeroU32::MIN);
             Arc::new(RateLimiter::direct(Quota::per_second(rate)))
@@ -364,7 +369,11 @@ impl LiveHub {
         while let Err(not_until) = limiter.check() {
             tokio::time::sleep(not_until.wait_time_from(DefaultClock::default().now())).await;
         }
-        let runs = if slow { &self.slow_runs } else { &self.runs };
+        let runs = match (slow, group.scope) {
+            (false, _) => &self.runs,
+            (true, Scope::Private) => &self.slow_runs,
+            (true, Scope::Public) => &self.slow_public_runs,
+        };
         let turn = runs.acquire().await;
         turn.map_err(|_| Problem::new(ErrorCode::ShuttingDown))
     }

@@ -20,6 +20,7 @@ use rolegate_query::{
 
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
+use super::flights::Flights;
 use super::{assume, outcome};
 use crate::call::{RunError, Session};
 use crate::config::Mode;
@@ -43,6 +44,7 @@ const IS_MEMBER: &str = "select exists (select from pg_catalog.pg_roles r \
 #[derive(Debug)]
 pub(crate) struct Analyses {
     known: Cache<Key, Arc<Found>>,
+    looks: Flights<Key, Arc<Found>>,
     /// Questions to the catalog at the same time: the connections are also those that callers are
     /// recognized with, and texts come from anybody.
     turns: Semaphore,
@@ -92,6 +94,7 @@ impl Default for Analyses {
             .build();
         Self {
             known: cache,
+            looks: Flights::default(),
             turns: Semaphore::new(QUESTIONS),
         }
     }
@@ -166,24 +169,28 @@ pub(super) async fn find(
         found.known.store(true, Ordering::Relaxed);
         return Ok(found);
     }
-    let found = cache
-        .try_get_with(key, async {
-            let outcome = find_out(session, payer, text).await?;
-            let label = match &outcome {
-                Ok(_) => "ok",
-                Err(Stopped::Refused(_)) => "refused",
-                Err(Stopped::Database { .. }) => "denied",
-            };
-            metrics::counter!(ANALYSES, "outcome" => label).increment(1);
-            Ok(Arc::new(Found {
-                outcome,
-                catalog,
-                known: AtomicBool::new(false),
-                prepared: OnceLock::new(),
-            }))
-        })
-        .await;
-    found.map_err(|problem: Arc<Problem>| (*problem).clone())
+    let look = || async {
+        // Somebody may have found it out since then.
+        if let Some(found) = cache.get(&key).await {
+            return Ok(found);
+        }
+        let outcome = find_out(session, payer, text).await?;
+        let label = match &outcome {
+            Ok(_) => "ok",
+            Err(Stopped::Refused(_)) => "refused",
+            Err(Stopped::Database { .. }) => "denied",
+        };
+        metrics::counter!(ANALYSES, "outcome" => label).increment(1);
+        let found = Arc::new(Found {
+            outcome,
+            catalog,
+            known: AtomicBool::new(false),
+            prepared: OnceLock::new(),
+        });
+        cache.insert(key.clone(), Arc::clone(&found)).await;
+        Ok(found)
+    };
+    session.database.analyses.looks.join(&key, look).await
 }
 
 /// Forgets it: a table has changed, and the catalog was not looked at since.

@@ -28,7 +28,7 @@ const STORE_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Shelf {
     pub(crate) cache: Arc<Cache>,
-    pub(super) flights: Flights<Hash, Result<Option<Made>, Problem>>,
+    pub(super) flights: Flights<Hash, Option<Made>>,
     pub(super) sources: Sources,
     /// `Cache-Control` of answers at their own address, whose rows never change.
     pub(crate) lasting: HeaderValue,

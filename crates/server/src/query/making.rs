@@ -95,7 +95,7 @@ impl Making<'_> {
             self.make(keep).await
         } else {
             let hash = hash(self.session.database.name(), self.wanted, self.format);
-            keep.flights.join(hash, self.make(keep)).await
+            keep.flights.join(&hash, || self.make(keep)).await
         };
         Ok(made?.map(|made| match made {
             Made::Kept { entry, current } => Answer::Kept { entry, current },

@@ -140,6 +140,7 @@ async fn anonymous(database: &Arc<Database>, context: &RequestContext) -> Result
         caller: identity::anonymous(database, context).await?,
         context: context.clone(),
         dry_run: false,
+        for_everybody: false,
     })
 }
 

@@ -29,6 +29,7 @@ pub(crate) async fn session(
         caller,
         context: context.clone(),
         dry_run,
+        for_everybody: false,
     })
 }
 

@@ -135,3 +135,49 @@ async fn aliases_and_explanations_tell_nothing() {
     })
     .await;
 }
+
+/// What PostgreSQL would say about tables that are closed, or that a function of everybody's reads.
+#[tokio::test]
+async fn messages_tell_no_names_of_what_is_closed() {
+    for_each_version(async |db| {
+        let more = "
+            create function api.inlined() returns text language sql stable as 'select secret from api.closed';
+            create function api.called() returns text language plpgsql stable as
+                'begin return (select secret from api.closed); end';
+            create function api.broken() returns text language plpgsql stable as
+                'begin return (select secret::int from api.closed); end';
+            create function api.defined() returns text language plpgsql stable security definer as
+                'begin return (select secret::int from api.closed); end';
+            create function api.raised() returns setof api.closed language plpgsql stable as
+                'begin return query select * from api.closed; end';";
+        let setting = Setting::lay_more(db, Options::default(), more).await;
+        for sql in [
+            "select inlined() as a",
+            "select called() as a",
+            "select broken() as a",
+            "select defined() as a",
+            "select r.id from raised() r",
+            "select r.nothing from raised() r",
+            "select r from raised() r",
+            // PostgreSQL would say which columns come near.
+            "select secre from closed",
+            "select c.secre from closed c",
+            "select open.secret from open, closed",
+            "select secret from open",
+            "select id from open, closed",
+            "select secret_o(o) as a from open o",
+            "select o.secret_o from open o",
+        ] {
+            let url = format!("http://{}/query/explain", setting.gateway.address);
+            let explained = setting.gateway.client.post(url).json(&json!({"sql": sql}));
+            for (status, _, body) in [setting.anonymous(sql).await, outcome(explained).await] {
+                let told = ["closed", "secret", "treasure", "secre", "raised"];
+                let explains = status == 200 && body.contains("why_not_kept");
+                assert!(status >= 400 || explains, "{sql}: {body}");
+                assert!(explains || !told.iter().any(|name| body.contains(name)), "{sql}: {body}");
+                assert!(!body.contains("treasure") && !body.contains("api.closed"), "{sql}: {body}");
+            }
+        }
+    })
+    .await;
+}

@@ -4,7 +4,7 @@ use rolegate_testkit::for_each_version;
 use serde_json::{Value, json};
 
 use super::Setting;
-use crate::harness::Options;
+use crate::harness::{Options, outcome};
 
 const MORE: &str = "
     create table api.parts (id int primary key, open text, hidden text);
@@ -218,6 +218,37 @@ async fn the_key_is_the_one_in_the_address() {
             "{moving}"
         );
         assert_eq!(moving["cache_key"], Value::Null);
+    })
+    .await;
+}
+
+/// What is asked of the catalog costs, also of a text that is known.
+#[tokio::test]
+async fn explanations_count_for_the_budget() {
+    for_each_version(async |db| {
+        let budget =
+            "select rolegate.set_budget('rolegate_anonymous', 10, null, null, null, null);";
+        let setting = Setting::lay_more(db, Options::default(), budget).await;
+        let sql = "select id from open";
+        // Looked at, planned, and explained.
+        setting.why_for_nobody(sql).await;
+        let url = format!("http://{}/query/explain", setting.gateway.address);
+        let ask = |token: Option<&str>| {
+            let post = setting.gateway.client.post(&url).json(&json!({"sql": sql}));
+            match token {
+                Some(token) => post.bearer_auth(token),
+                None => post,
+            }
+        };
+        let all = (0..30).map(|_| outcome(ask(None)));
+        let all = futures_util::future::join_all(all).await;
+        let refused = all
+            .iter()
+            .filter(|(status, code, _)| (*status, &**code) == (429, "budget_exceeded"));
+        assert!(refused.count() > 0, "nobody was refused");
+        // Others have budgets of their own.
+        let (status, _, body) = outcome(ask(Some(&setting.token))).await;
+        assert_eq!(status, 200, "{body}");
     })
     .await;
 }

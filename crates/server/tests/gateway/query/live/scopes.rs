@@ -156,3 +156,44 @@ async fn what_is_not_published_can_not_be_watched() {
     })
     .await;
 }
+
+/// Nothing tells of that table: what a function reads there is seen with the next commit that is told, and no later.
+#[tokio::test]
+async fn what_a_function_reads_unpublished_is_seen_with_the_next_commit() {
+    for_each_version(async |db| {
+        let stage = Stage::set(db).await;
+        stage
+            .run(
+                "create table api.loose (n int); insert into api.loose values (1);
+                 create function api.peek() returns int language sql stable security definer
+                     set search_path = pg_catalog, api as 'select max(n) from loose';
+                 create function api.inlined() returns int language sql stable as 'select max(n) from api.loose';
+                 grant select on api.loose to public;
+                 grant execute on function api.peek(), api.inlined() to public;
+                 create table api.else (id int primary key)",
+            )
+            .await;
+        publish(db).await;
+        let sql = "select id, peek() as n from open where id = 1";
+        let mut watcher = stage.watch(None, sql).await;
+        assert_eq!(watcher.expect("snapshot").await["rows"], json!([{"id": 1, "n": 1}]));
+        let unseen = stage.write("update api.loose set n = 2").await;
+        // Neither of the query's table nor of that of the function.
+        let seen = stage.write("insert into api.else values (1)").await;
+        watcher.sees(seen).await;
+        assert_eq!(watcher.rows, [("1".to_owned(), json!({"id": 1, "n": 2}))]);
+        assert!(!watcher.txids.contains(&unseen), "it was told of {unseen}");
+        // Nor is it kept.
+        let url = format!("http://{}/query", stage.gateway.address);
+        for _ in 0..3 {
+            let post = stage.gateway.client.post(&url).json(&json!({"sql": sql}));
+            let answer = post.send().await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+            assert_eq!(answer.headers()["cache-control"], "no-store");
+        }
+        // What the planner puts in place of its call is seen to be read.
+        let refusal = stage.refusal(None, "select id, inlined() as n from open").await;
+        assert_eq!(refusal, (422, "query_refused".to_owned()));
+    })
+    .await;
+}
