@@ -240,7 +240,7 @@ async fn explanations_count_for_the_budget() {
                 None => post,
             }
         };
-        let all = (0..30).map(|_| outcome(ask(None)));
+        let all = (0..100).map(|_| outcome(ask(None)));
         let all = futures_util::future::join_all(all).await;
         let refused = all
             .iter()
