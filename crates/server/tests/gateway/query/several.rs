@@ -252,15 +252,15 @@ async fn watchers_are_told_of_the_database_that_is_named() {
                 .iter()
                 .all(|(_, row)| row["note"] != "of the second")
         );
-        // A place in the one stream is none in the other.
-        let last = first.last.clone().expect("a cursor");
-        let mut back = both.watch(NAMES[1], Some(&last)).await;
+        // A place in the one stream is none in the other, which has come further.
+        let last = second.last.clone().expect("a cursor");
+        let mut back = both.watch(NAMES[0], Some(&last)).await;
         assert_eq!(back.expect("reset").await["reason"], "history");
         assert_eq!(
             back.expect("snapshot").await["rows"]
                 .as_array()
                 .map(Vec::len),
-            Some(3)
+            Some(12)
         );
     })
     .await;
