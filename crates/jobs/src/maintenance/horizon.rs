@@ -22,14 +22,24 @@ const KINDS: [&str; 4] = [
 ];
 
 /// The oldest of each kind. Others' start times are hidden from this login, so that how long
-/// something has been there is counted here.
+/// something has been there is counted here. Whoever reads while an old transaction is open has a snapshot as old as
+/// that one, and is not who holds it.
 const QUERY: &str = "\
+with running as (
+    select a.backend_xid as xid, a.pid from pg_catalog.pg_stat_activity a where a.backend_xid is not null
+    union all
+    select p.transaction, null from pg_catalog.pg_prepared_xacts p
+)
 select distinct on (kind) kind, holder, identity, age::float8, held::float8
 from (
     select 'transaction' as kind,
         pg_catalog.format('pid %s of %I (%s)', a.pid, a.usename, a.application_name) as holder,
-        pg_catalog.concat_ws(' ', a.pid, a.backend_xmin, a.backend_xid) as identity,
-        greatest(pg_catalog.age(a.backend_xmin), pg_catalog.age(a.backend_xid)) as age,
+        pg_catalog.concat_ws(' ', a.pid, coalesce(a.backend_xid, a.backend_xmin)) as identity,
+        greatest(
+            case when not exists (
+                select from running r where r.xid = a.backend_xmin and r.pid is distinct from a.pid
+            ) then pg_catalog.age(a.backend_xmin) end,
+            pg_catalog.age(a.backend_xid)) as age,
         extract(epoch from pg_catalog.clock_timestamp() - a.xact_start) as held
     from pg_catalog.pg_stat_activity a
     where a.datname = pg_catalog.current_database() and a.usesysid is not null

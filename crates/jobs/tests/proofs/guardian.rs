@@ -94,6 +94,10 @@ async fn who_holds_the_horizon_is_named() {
         open.query("select pg_current_xact_id()", &[])
             .await
             .unwrap();
+        // His snapshot is as old as what was prepared, and he holds nothing that would not be held without him.
+        let reader = db.superuser().await;
+        let read = "begin isolation level repeatable read; select 1";
+        reader.batch_execute(read).await.unwrap();
         for _ in 0..10 {
             stage
                 .superuser
@@ -138,7 +142,7 @@ async fn who_holds_the_horizon_is_named() {
         stage
             .run(&format!("select pg_drop_replication_slot('{name}')"))
             .await;
-        drop((stage, holder));
+        drop((stage, holder, reader));
         server.stop().await;
     }
 }
