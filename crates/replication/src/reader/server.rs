@@ -95,11 +95,12 @@ pub(super) async fn wal_is_limited(connection: &mut Replication) -> Result<bool,
     is_true(connection, sql).await
 }
 
+/// Only a slot whose log was removed has no place to begin at any more; 16 calls that a conflict, too.
 async fn slot(connection: &mut Replication, name: &str) -> Result<Option<Slot>, StreamError> {
     let sql = [
         "select s.plugin = 'pgoutput' and s.database = pg_catalog.current_database() and not s.temporary, \
          s.active, s.wal_status = 'lost', s.confirmed_flush_lsn::pg_catalog.text, \
-         pg_catalog.to_jsonb(s) ->> 'conflicting' = 'true' \
+         pg_catalog.to_jsonb(s) ->> 'conflicting' = 'true' and s.restart_lsn is not null \
          from pg_catalog.pg_replication_slots s where s.slot_name = ",
         &quote::literal(name),
     ];
