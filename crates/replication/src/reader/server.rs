@@ -97,6 +97,7 @@ pub(super) async fn wal_is_limited(connection: &mut Replication) -> Result<bool,
 
 /// Only a slot whose log was removed has no place to begin at any more; 16 calls that a conflict, too.
 async fn slot(connection: &mut Replication, name: &str) -> Result<Option<Slot>, StreamError> {
+    // 16 calls whatever made a slot useless a conflict; one whose log was removed has no position any more.
     let sql = [
         "select s.plugin = 'pgoutput' and s.database = pg_catalog.current_database() and not s.temporary, \
          s.active, s.wal_status = 'lost', s.confirmed_flush_lsn::pg_catalog.text, \

@@ -305,7 +305,8 @@ async fn only_a_standby_of_the_same_server_that_can_decode_is_followed() {
         assert!(process.stop().await);
     };
     refused(place.db.wire_endpoint(), Unready::NoStandby).await;
-    {
+    // Another version may stand in for it, which can.
+    if old.db.cluster().major() < 16 {
         let stage = Stage::again(&old.db).await;
         let process = stage.start_with(config(&stage, &old, &old_standby));
         process.becomes(Status::Unready(Unready::OldStandby)).await;
