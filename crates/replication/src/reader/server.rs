@@ -95,7 +95,6 @@ pub(super) async fn wal_is_limited(connection: &mut Replication) -> Result<bool,
     is_true(connection, sql).await
 }
 
-/// Only a slot whose log was removed has no place to begin at any more; 16 calls that a conflict, too.
 async fn slot(connection: &mut Replication, name: &str) -> Result<Option<Slot>, StreamError> {
     // 16 calls whatever made a slot useless a conflict; one whose log was removed has no position any more.
     let sql = [
